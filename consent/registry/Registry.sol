@@ -349,17 +349,17 @@ contract Registry {
         uint256 gasForAnswer = ANSWER_GAS;
         uint256 enough = ENOUGH_GAS;
         assembly ("memory-safe") {
-            let call_ := mload(0x40)
-            mstore(call_, magic)
-            mstore(add(call_, 0x04), digest)
-            mstore(add(call_, 0x24), 0x40)
-            mstore(add(call_, 0x44), signature.length)
+            let question := mload(0x40)
+            mstore(question, magic)
+            mstore(add(question, 0x04), digest)
+            mstore(add(question, 0x24), 0x40)
+            mstore(add(question, 0x44), signature.length)
             let length := and(add(signature.length, 0x1f), not(0x1f))
-            mstore(add(call_, add(0x44, length)), 0)
-            calldatacopy(add(call_, 0x64), signature.offset, signature.length)
+            mstore(add(question, add(0x44, length)), 0)
+            calldatacopy(add(question, 0x64), signature.offset, signature.length)
             if lt(gas(), enough) { revert(0, 0) }
             mstore(0, 0)
-            yes := staticcall(gasForAnswer, account, call_, add(0x64, length), 0, 0x20)
+            yes := staticcall(gasForAnswer, account, question, add(0x64, length), 0, 0x20)
             yes := and(yes, and(gt(returndatasize(), 0x1f), eq(mload(0), magic)))
         }
     }

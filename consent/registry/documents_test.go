@@ -16,31 +16,55 @@ func filler(what string, i int) common.Hash {
 	return crypto.Keccak256Hash([]byte(what), binary.BigEndian.AppendUint64(nil, uint64(i)))
 }
 
-// key is the key of person i: the patient is 0, whoever gets a grant follows.
-func key(t testing.TB, i int) *ecdsa.PrivateKey {
-	t.Helper()
-	k, err := crypto.ToECDSA(filler("key", i).Bytes())
-	if err != nil {
-		t.Fatal(err)
+// keys are people's: the patient's is the first, those who get grants follow.
+var keys = func() (keys [consent.MaxLinks + 2]*ecdsa.PrivateKey) {
+	for i := range keys {
+		key, err := crypto.ToECDSA(filler("key", i).Bytes())
+		if err != nil {
+			panic(err)
+		}
+		keys[i] = key
 	}
-	return k
-}
+	return keys
+}()
 
-func account(i int) common.Address {
-	k, err := crypto.ToECDSA(filler("key", i).Bytes())
-	if err != nil {
-		panic(err)
+var keyOf = func() map[common.Address]*ecdsa.PrivateKey {
+	of := make(map[common.Address]*ecdsa.PrivateKey)
+	for i, key := range keys {
+		of[account(i)] = key
 	}
-	return crypto.PubkeyToAddress(k.PublicKey)
-}
+	return of
+}()
 
-func sign(t testing.TB, i int, digest common.Hash) []byte {
+func account(i int) common.Address { return crypto.PubkeyToAddress(keys[i].PublicKey) }
+
+func sign(t testing.TB, key *ecdsa.PrivateKey, digest common.Hash) []byte {
 	t.Helper()
-	signature, err := consent.Sign(digest, key(t, i))
+	signature, err := consent.Sign(digest, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return signature
+}
+
+// seal makes a document that was changed whole again: parents, signatures, and
+// the id in the access. What has no key here keeps its signature.
+func seal(t testing.TB, d *consent.AccessDocument) {
+	t.Helper()
+	var id common.Hash
+	var grantee common.Address
+	for i := range d.Links {
+		grant := &d.Links[i].Grant
+		grant.Parent = id
+		id, grantee = grant.ID(d.Domain), grant.Grantee
+		if key := keyOf[grant.Grantor]; key != nil {
+			d.Links[i].Signature = sign(t, key, id)
+		}
+	}
+	d.Access.Grant = id
+	if key := keyOf[grantee]; key != nil {
+		d.Signature = sign(t, key, d.Access.Digest(d.Domain))
+	}
 }
 
 // fillers reads as random bytes, the same at each run.
@@ -71,15 +95,20 @@ func chainOf(t testing.TB, domain consent.Domain, n int, now uint64) *consent.Ac
 		if err != nil {
 			t.Fatal(err)
 		}
-		grant := consent.Grant{
+		d.Links = append(d.Links, consent.Link{Openings: openings, Grant: consent.Grant{
 			Grantor: account(i), Grantee: account(i + 1), Provisions: root, NotBefore: now - 86_400, Expires: now + 2_592_000,
 			Revocations: []common.Hash{filler("grant", i), filler("grantee", i), filler("all", i)},
-			Parent:      d.Access.Grant, Handoffs: uint8(n - 1 - i),
-		}
-		id := grant.ID(domain)
-		d.Links = append(d.Links, consent.Link{Grant: grant, Signature: sign(t, i, id), Openings: openings})
-		d.Access.Grant = id
+			Handoffs:    uint8(n - 1 - i),
+		}})
 	}
-	d.Signature = sign(t, n, d.Access.Digest(domain))
+	seal(t, d)
 	return d
+}
+
+// anchors are the calls that anchor each grant of a document by itself.
+func anchors(t testing.TB, d *consent.AccessDocument) (calls [][]byte) {
+	for _, l := range d.Links {
+		calls = append(calls, pack(t, "anchor", consent.AnchorLeaf(l.Grant.ID(d.Domain))))
+	}
+	return calls
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core"
@@ -17,6 +18,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/vm"
 	"github.com/ethereum/go-ethereum/core/vm/runtime"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
 
@@ -135,6 +137,40 @@ func (e *evm) send(to *common.Address, data []byte, gas uint64) (*core.Execution
 	return result, logs, result.Err
 }
 
+// decide is a call of check at the registry.
+func (e *evm) decide(at common.Address, d *consent.AccessDocument) verdict {
+	e.t.Helper()
+	out, err := e.call(at, pack(e.t, "check", d.Links, d.Access, d.Signature), plenty)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return unpackVerdict(e.t, out)
+}
+
+// entry is a call of anchoredAt, revokedAt or retiredAt at the registry.
+func (e *evm) entry(at common.Address, data []byte) uint64 {
+	e.t.Helper()
+	out, err := e.call(at, data, plenty)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return new(big.Int).SetBytes(out).Uint64()
+}
+
+// signed is a call of signed at the registry.
+func (e *evm) signed(at, account common.Address, digest common.Hash, signature []byte, gas uint64) (bool, error) {
+	e.t.Helper()
+	out, err := e.call(at, pack(e.t, "signed", account, digest, signature), gas)
+	if err != nil {
+		return false, err
+	}
+	yes, err := contract.UnpackSigned(out)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return yes, nil
+}
+
 // must is a transaction that succeeds.
 func (e *evm) must(to common.Address, data []byte) []*types.Log {
 	e.t.Helper()
@@ -147,7 +183,19 @@ func (e *evm) must(to common.Address, data []byte) []*types.Log {
 
 const plenty = 1 << 32 // gas for any call of check
 
-// A decided case: what the vectors expect of a decision, and their form of it.
+func callWith(to common.Address, data []byte, config *runtime.Config) error {
+	_, _, err := runtime.Call(to, data, config)
+	return err
+}
+
+func keccak(data []byte) common.Hash { return crypto.Keccak256Hash(data) }
+
+var (
+	bytes32Type, _ = abi.NewType("bytes32", "", nil)
+	bytesType, _   = abi.NewType("bytes", "", nil)
+)
+
+// verdict is what check says, or what the vectors expect of it.
 type verdict struct {
 	Outcome string `json:"outcome"`
 	Code    uint8  `json:"code"`
@@ -185,17 +233,27 @@ type linkJSON struct {
 	Openings    []consent.Opening
 }
 
-func (c *decisionCase) links() []consent.Link {
-	links := make([]consent.Link, len(c.Document.Links))
-	for i, l := range c.Document.Links {
-		links[i] = consent.Link{Grant: l.Grant, Signature: l.Signature, AnchorProof: l.AnchorProof, Openings: l.Openings}
+func (c *decisionCase) document(domain consent.Domain) *consent.AccessDocument {
+	d := &consent.AccessDocument{Domain: domain, Access: c.Document.Access, Signature: c.Document.Signature}
+	for _, l := range c.Document.Links {
+		d.Links = append(d.Links, consent.Link{Grant: l.Grant, Signature: l.Signature, AnchorProof: l.AnchorProof, Openings: l.Openings})
 	}
-	return links
+	return d
 }
 
-func (c *decisionCase) input(t testing.TB) []byte {
+// calls are the transactions that write the chain of the case.
+func (c *decisionCase) calls(t testing.TB) (calls [][]byte) {
 	t.Helper()
-	return pack(t, "check", c.links(), c.Document.Access, []byte(c.Document.Signature))
+	for _, root := range c.Chain.Anchored {
+		calls = append(calls, pack(t, "anchor", root))
+	}
+	if len(c.Chain.Secrets) > 0 {
+		calls = append(calls, pack(t, "revoke", c.Chain.Secrets))
+	}
+	for _, r := range c.Chain.Retirements {
+		calls = append(calls, pack(t, "retire", r.Account, []byte(r.Signature)))
+	}
+	return calls
 }
 
 func unpackVerdict(t testing.TB, out []byte) verdict {

@@ -21,12 +21,10 @@ var update = flag.Bool("update", false, "rewrite testdata/gas.json")
 // a transaction, all in. The figures are exact for the bytecode and these
 // inputs.
 func TestGas(t *testing.T) {
-	const now = 1_800_000_000
 	got := make(map[string]uint64)
 	measure := func(name string, to *common.Address, data []byte, before ...[]byte) {
 		t.Helper()
-		e := newEVM(t, 1337, now)
-		e.setCode(registry.Address, registry.RuntimeCode)
+		e := newRegistry(t)
 		for _, data := range before {
 			e.must(registry.Address, data)
 		}
@@ -46,16 +44,11 @@ func TestGas(t *testing.T) {
 	measure("anchor again", &registry.Address, anchor, anchor)
 	measure("revoke 1", &registry.Address, pack(t, "revoke", []common.Hash{common.MaxHash}))
 	measure("revoke 100", &registry.Address, pack(t, "revoke", secrets))
-	domain := consent.Domain{ChainID: 1337, Registry: registry.Address}
 	retirement := consent.Retirement{Account: account(0)}
-	measure("retire", &registry.Address, pack(t, "retire", account(0), sign(t, 0, retirement.Digest(domain))))
+	measure("retire", &registry.Address, pack(t, "retire", account(0), sign(t, keys[0], retirement.Digest(domain))))
 	for _, n := range []int{1, 4, 16} {
 		d := chainOf(t, domain, n, now)
-		var anchors [][]byte
-		for _, l := range d.Links {
-			anchors = append(anchors, pack(t, "anchor", consent.AnchorLeaf(l.Grant.ID(domain))))
-		}
-		measure("check "+big.NewInt(int64(n)).String(), &registry.Address, pack(t, "check", d.Links, d.Access, d.Signature), anchors...)
+		measure("check "+big.NewInt(int64(n)).String(), &registry.Address, pack(t, "check", d.Links, d.Access, d.Signature), anchors(t, d)...)
 	}
 
 	for name, limit := range map[string]uint64{"anchor": 45_200, "revoke 1": 46_100, "check 1": 98_000, "check 16": 950_000} {
