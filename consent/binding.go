@@ -2,7 +2,7 @@ package consent
 
 import (
 	"crypto"
-	_ "crypto/sha256"
+	"errors"
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -14,10 +14,10 @@ import (
 func Binding(jwk []byte) (common.Hash, error) {
 	var key jose.JSONWebKey
 	if err := key.UnmarshalJSON(jwk); err != nil {
-		return common.Hash{}, fmt.Errorf("read the JWK: %w", err)
+		return common.Hash{}, fmt.Errorf("read the JWK: %s", Quote(err.Error())) // it may repeat the JWK's text
 	}
 	if !key.IsPublic() {
-		return common.Hash{}, fmt.Errorf("the JWK is not a public key: leave its private part out")
+		return common.Hash{}, errors.New("the JWK is not a public key: leave its private part out")
 	}
 	thumbprint, err := key.Thumbprint(crypto.SHA256)
 	if err != nil {

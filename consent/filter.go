@@ -15,6 +15,15 @@ type Criterion struct {
 	Value string
 }
 
+// String gives the criterion as it stands in a canonical filter.
+func (c Criterion) String() string {
+	var b strings.Builder
+	percentEncode(&b, c.Name)
+	b.WriteByte('=')
+	percentEncode(&b, c.Value)
+	return b.String()
+}
+
 // resourceParameters are the search parameters of FHIR's Resource that only
 // narrow; every other name that begins with "_" brings in more or changes the
 // answer.
@@ -41,7 +50,7 @@ func ParseFilter(resource, filter string) ([]Criterion, error) {
 	})
 	for i := 1; i < len(criteria); i++ {
 		if criteria[i] == criteria[i-1] {
-			return nil, fmt.Errorf("filter %s: the same pair twice", Quote(criteria[i].Name+"="+criteria[i].Value))
+			return nil, fmt.Errorf("filter %s: the same pair twice", Quote(criteria[i].String()))
 		}
 	}
 	return criteria, nil
@@ -70,7 +79,7 @@ func parseCriterion(resource, pair string) (Criterion, error) {
 	case strings.Contains(name, "."):
 		return Criterion{}, errors.New("chaining could test what is not permitted")
 	case strings.HasPrefix(base, "_") && !slices.Contains(resourceParameters, base):
-		return Criterion{}, fmt.Errorf("%s does not narrow: of such names only %s may stand", base, strings.Join(resourceParameters, ", "))
+		return Criterion{}, fmt.Errorf("%s does not narrow: of such names only %s may stand", Quote(base), strings.Join(resourceParameters, ", "))
 	case resource == AnyResource && !slices.Contains(resourceParameters, base):
 		return Criterion{}, fmt.Errorf("with resource * only %s may stand", strings.Join(resourceParameters, ", "))
 	}
@@ -84,16 +93,11 @@ func CanonicalFilter(resource, filter string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var b strings.Builder
+	pairs := make([]string, len(criteria))
 	for i, c := range criteria {
-		if i > 0 {
-			b.WriteByte('&')
-		}
-		percentEncode(&b, c.Name)
-		b.WriteByte('=')
-		percentEncode(&b, c.Value)
+		pairs[i] = c.String()
 	}
-	return b.String(), nil
+	return strings.Join(pairs, "&"), nil
 }
 
 func percentDecode(s string) (string, error) {

@@ -131,7 +131,7 @@ func CheckScope(s Scope) error {
 		return err
 	}
 	if field := s.malformed(); field != "" {
-		return fmt.Errorf("scope %s: %s is out of bounds", s, field)
+		return fmt.Errorf("scope %s: %s is out of bounds", Quote(s.String()), field)
 	}
 	return nil
 }
