@@ -13,67 +13,181 @@ import (
 type Names map[common.Address]string
 
 // Describe says in plain words what a grant permits, made only from what is
-// signed: the grant, the provisions that are under its root, and the names on
-// signed cards. The same input gives the same words.
+// signed: the grant, the provisions that it is shown, and the names on signed
+// cards. The same input gives the same words.
+//
+// A provision that is not proven under the grant's root is not described but
+// named as foreign; a draft, whose root is still zero, has none. A provision
+// beside another that differs in nothing but more sensitive categories permits
+// nothing of its own and is left out. Whether a grant holds more provisions
+// than it is shown, only those know who have them all.
 func Describe(g *Grant, provisions []Opening, names Names) string {
-	items := make([]string, len(provisions))
-	for i := range provisions {
-		p := &provisions[i].Provision
-		items[i] = fmt.Sprintf("%s, held by %s", p.Scope.words(), names.holder(p.Holder))
+	keys := newKeys(names)
+	items, foreign := permitted(g, provisions)
+	lines := make([]string, len(items))
+	for i := range items {
+		lines[i] = items[i].scope.words(" at " + keys.holders(items[i].holders))
 	}
-	sentence := span(g.NotBefore, g.Expires) + " " + names.key(g.Grantee) + " may " + join(items)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s may%s", span(g.NotBefore, g.Expires), keys.name("key", g.Grantee), enumerate(lines))
 	switch g.Handoffs {
 	case 0:
-		return sentence + "\nIt may not pass this on, and may do nothing else."
+		b.WriteString("\nIt may not pass this on.")
 	case 1:
-		return sentence + "\nIt may pass this on once, no wider, and may do nothing else."
+		b.WriteString("\nIt may pass all or part of this on to others; they may not pass it on.")
 	default:
-		return sentence + fmt.Sprintf("\nIt may pass this on, %d times in a row, no wider, and may do nothing else.", g.Handoffs)
+		fmt.Fprintf(&b, "\nIt may pass all or part of this on to others, and they to others again, at most %d times in a row.", g.Handoffs)
 	}
+	if g.Grantor != (common.Address{}) {
+		fmt.Fprintf(&b, "\nGiven by %s.", keys.name("key", g.Grantor))
+	}
+	if g.Parent != (common.Hash{}) {
+		fmt.Fprintf(&b, "\nThis passes on what another grant gave, and ends when that one ends: %s.", g.Parent)
+	}
+	if foreign > 0 {
+		fmt.Fprintf(&b, "\nNot described, since no part of this grant: %d of %d provisions.", foreign, len(provisions))
+	}
+	return b.String() + keys.list()
+}
+
+// item is a scope with the holders at which it is permitted.
+type item struct {
+	scope   Scope
+	holders []common.Address
+}
+
+// permitted gathers what the provisions permit, in their order, and counts
+// those that are not proven under the grant's root.
+func permitted(g *Grant, provisions []Opening) (items []item, foreign int) {
+	type without struct { // a provision without its sensitive categories
+		holder common.Address
+		scope  Scope
+	}
+	key := func(p *Provision) without {
+		w := without{p.Holder, p.Scope}
+		w.scope.Sensitivities = 0
+		return w
+	}
+	proven := make([]*Provision, 0, len(provisions))
+	widest := make(map[without][]Sensitivities)
+	for i := range provisions {
+		p := &provisions[i].Provision
+		if g.Provisions != (common.Hash{}) && Root(p.Leaf(), provisions[i].Proof) != g.Provisions {
+			foreign++
+			continue
+		}
+		proven = append(proven, p)
+		widest[key(p)] = addOnce(widest[key(p)], p.Scope.Sensitivities)
+	}
+	at := make(map[Scope]int)
+	listed := make(map[Provision]bool)
+	for _, p := range proven {
+		unsalted := Provision{Holder: p.Holder, Scope: p.Scope}
+		wider := func(s Sensitivities) bool { return s != p.Scope.Sensitivities && p.Scope.Sensitivities&^s == 0 }
+		if listed[unsalted] || slices.ContainsFunc(widest[key(p)], wider) {
+			continue
+		}
+		listed[unsalted] = true
+		i, known := at[p.Scope]
+		if !known {
+			i = len(items)
+			at[p.Scope] = i
+			items = append(items, item{scope: p.Scope})
+		}
+		items[i].holders = append(items[i].holders, p.Holder)
+	}
+	return items, foreign
 }
 
 // DescribeRequest says in plain words what a request asks for, made only from
-// what is signed: the request and its card.
+// what is signed: the request and its card. Only a request that Counts has a
+// card that its requester signed.
 func DescribeRequest(d *RequestDocument) string {
 	r := &d.Request
-	names := Names{d.Card.Card.Account: d.Card.Card.Name}
-	items := make([]string, len(r.Scopes))
+	keys := newKeys(Names{d.Card.Card.Account: d.Card.Card.Name})
+	lines := make([]string, len(r.Scopes))
 	for i := range r.Scopes {
-		items[i] = r.Scopes[i].words()
+		lines[i] = r.Scopes[i].words("")
 	}
-	holders := make([]string, len(r.Holders))
-	for i, h := range r.Holders {
-		holders[i] = names.holder(h)
-	}
-	capital := names.key(r.Requester)
-	return fmt.Sprintf("%s%s asks, %s, to %s\nHeld by: %s\nReason: %s",
-		strings.ToUpper(capital[:1]), capital[1:], lowerFirst(span(r.NotBefore, r.Expires)), join(items), strings.Join(holders, "; "), Quote(r.Reason))
+	requester := keys.name("key", r.Requester)
+	return fmt.Sprintf("%s %s asks that it may%s\nWhere: at %s.\nReason that it gives: %s.\nAsked on %s, of the key %s.",
+		span(r.NotBefore, r.Expires), requester, enumerate(lines), keys.holders(r.Holders), Quote(r.Reason), moment(r.Time), r.Patient) + keys.list()
 }
 
-// join makes one sentence of one item, and a list of several.
-func join(items []string) string {
-	if len(items) == 1 {
-		return items[0] + "."
+// enumerate ends a sentence with one line, or with a list of several.
+func enumerate(lines []string) string {
+	switch len(lines) {
+	case 0:
+		return " do nothing that is shown here."
+	case 1:
+		return " " + lines[0] + "."
 	}
-	return "\n  - " + strings.Join(items, "\n  - ")
+	return ":\n  - " + strings.Join(lines, "\n  - ")
 }
 
-func (n Names) key(a common.Address) string {
-	if name, known := n[a]; known && name != "" {
-		return fmt.Sprintf("the key %s that calls itself %s", a, Quote(name))
-	}
-	return fmt.Sprintf("the key %s", a)
+// keys names keys in a text, and gathers the addresses of those that it calls
+// by their names alone.
+type keys struct {
+	quoted map[common.Address]string
+	alike  map[string]int // how many keys call themselves so
+	called []common.Address
 }
 
-func (n Names) holder(a common.Address) string {
-	if a == (common.Address{}) {
-		return "any data holder"
+func newKeys(names Names) *keys {
+	k := &keys{quoted: make(map[common.Address]string), alike: make(map[string]int)}
+	for account, name := range names {
+		if quoted := Quote(name); strings.Trim(quoted, "“ ”") != "" {
+			k.quoted[account] = quoted
+			k.alike[quoted]++
+		}
 	}
-	return n.key(a)
+	return k
 }
 
-// words says what a scope permits.
-func (s *Scope) words() string {
+// name names a key. Foreign text is followed by words of ours, never by digits,
+// which a name written from right to left would draw to its other side.
+func (k *keys) name(kind string, account common.Address) string {
+	quoted, known := k.quoted[account]
+	switch {
+	case !known:
+		return fmt.Sprintf("the %s %s", kind, account)
+	case k.alike[quoted] > 1:
+		return fmt.Sprintf("the %s %s that calls itself %s", kind, account, quoted)
+	}
+	k.called = addOnce(k.called, account)
+	return fmt.Sprintf("the %s that calls itself %s", kind, quoted)
+}
+
+func (k *keys) holders(accounts []common.Address) string {
+	words := make([]string, len(accounts))
+	for i, account := range accounts {
+		if account == (common.Address{}) {
+			words[i] = "any data holder"
+		} else {
+			words[i] = k.name("data holder", account)
+		}
+	}
+	return join(words, "or")
+}
+
+// list tells which keys those are that were called by their names.
+func (k *keys) list() string {
+	if len(k.called) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\nNames are what keys call themselves:")
+	for _, account := range k.called {
+		fmt.Fprintf(&b, "\n  %s calls itself %s", account, k.quoted[account])
+	}
+	return b.String()
+}
+
+// words says what a scope permits, and where.
+func (s *Scope) words(where string) string {
+	if field := s.malformed(); field != "" {
+		return fmt.Sprintf("do nothing%s, since the %s of this provision is out of bounds", where, field)
+	}
 	var verbs []string
 	for _, verb := range []struct {
 		bit  Interactions
@@ -83,59 +197,56 @@ func (s *Scope) words() string {
 			verbs = append(verbs, verb.word)
 		}
 	}
-	words := and(verbs) + " " + s.what()
+	words := join(verbs, "and") + " " + s.what() + where
 	switch {
 	case s.DataFrom != 0 && s.DataUntil != 0:
-		words += fmt.Sprintf(" dated from %s and before %s", date(s.DataFrom), date(s.DataUntil))
+		words += fmt.Sprintf(", dated %s or later and before %s", day(s.DataFrom), day(s.DataUntil))
 	case s.DataFrom != 0:
-		words += " dated from " + date(s.DataFrom)
+		words += fmt.Sprintf(", dated %s or later", day(s.DataFrom))
 	case s.DataUntil != 0:
-		words += " dated before " + date(s.DataUntil)
-	}
-	if s.Sensitivities == 0 {
-		words += ", nothing marked as sensitive"
-	} else {
-		var sensitive []string
-		for _, c := range s.Sensitivities.Categories() {
-			sensitive = append(sensitive, c.Words)
-		}
-		words += ", also what is sensitive: " + and(sensitive)
+		words += fmt.Sprintf(", dated before %s", day(s.DataUntil))
 	}
 	if purpose, known := purposes[s.Purpose]; known {
-		return words + ", for " + purpose
+		words += ", for " + purpose
+	} else {
+		words += ", for a purpose that HL7 does not define, " + Quote(s.Purpose)
 	}
-	return words + ", for a purpose that is not known here: " + Quote(s.Purpose)
+	if s.Sensitivities == 0 {
+		return words + ", leaving out what is known to be sensitive"
+	}
+	var sensitive []string
+	for _, c := range s.Sensitivities.Categories() {
+		sensitive = append(sensitive, c.Words)
+	}
+	return words + fmt.Sprintf(", including what is sensitive (%s)", strings.Join(sensitive, "; "))
 }
 
 // what names the data of a scope: its resource type, as narrowed by its filter.
 func (s *Scope) what() string {
+	name, known := resources[s.Resource]
+	if !known {
+		name = "records of the kind " + Quote(s.Resource)
+	}
 	criteria, err := ParseFilter(s.Resource, s.Filter)
 	if err != nil {
-		return fmt.Sprintf("what the filter %s of %s selects", Quote(s.Filter), Quote(s.Resource))
+		return name + " matching " + quote(s.Filter, maxFilter)
 	}
 	if s.Resource == "Observation" {
 		// One category makes another name; any further criterion stays.
 		at := slices.IndexFunc(criteria, func(c Criterion) bool { return c.Name == "category" && observations[c.Value] != "" })
 		if at >= 0 {
-			return observations[criteria[at].Value] + matching(slices.Delete(slices.Clone(criteria), at, at+1))
+			name = observations[criteria[at].Value]
+			criteria = slices.Delete(criteria, at, at+1)
 		}
 	}
-	name, known := resources[s.Resource]
-	if !known {
-		name = "records of the kind " + Quote(s.Resource)
-	}
-	return name + matching(criteria)
-}
-
-func matching(criteria []Criterion) string {
 	if len(criteria) == 0 {
-		return ""
+		return name
 	}
-	var all []string
-	for _, c := range criteria {
-		all = append(all, Quote(c.Name+" = "+c.Value))
+	matching := make([]string, len(criteria))
+	for i, c := range criteria {
+		matching[i] = quote(c.String(), maxFilter) // not cut: values after a comma widen
 	}
-	return " with " + and(all)
+	return name + " matching " + join(matching, "and")
 }
 
 // resources are FHIR R4 resource types in the words that a person reads.
@@ -228,40 +339,54 @@ func Risks(g *Grant, provisions []Opening, contract bool) []Risk {
 	return risks
 }
 
-// span says when something counts.
+// span says when something counts: from notBefore, but not at expires itself.
 func span(notBefore, expires uint64) string {
-	return "From " + date(notBefore) + " until " + date(expires)
+	switch {
+	case expires <= notBefore:
+		return fmt.Sprintf("At no time (from %s, but only until %s)", moment(notBefore), moment(expires))
+	case notBefore == 0:
+		return fmt.Sprintf("Until %s,", moment(expires))
+	}
+	return fmt.Sprintf("From %s, until %s,", moment(notBefore), moment(expires))
 }
 
 // maxDate is the last second that a date of four-digit years can tell.
 const maxDate = 253402300799
 
-// date writes a day, with the time of day where it is not midnight; in UTC.
-func date(t uint64) string {
+// moment writes a time as a person reads it, in UTC, to the second. A day alone
+// would leave open whether it counts itself.
+func moment(t uint64) string {
+	layout := "2 January 2006, 15:04 UTC"
 	switch {
 	case t > maxDate:
-		return "the year 10000 or later"
-	case t%(24*60*60) == 0:
-		return time.Unix(int64(t), 0).UTC().Format("2 January 2006")
+		return fmt.Sprintf("second %d of Unix time, after the year 9999", t)
+	case t%60 != 0:
+		layout = "2 January 2006, 15:04:05 UTC"
 	}
-	return time.Unix(int64(t), 0).UTC().Format("2 January 2006, 15:04:05 UTC")
+	return time.Unix(int64(t), 0).UTC().Format(layout)
+}
+
+// day writes a bound of clinical dates: its day alone where that says it all.
+func day(t uint64) string {
+	if t > maxDate || t%(24*60*60) != 0 {
+		return moment(t)
+	}
+	return time.Unix(int64(t), 0).UTC().Format("2 January 2006")
 }
 
 // timestamp writes a time for an error.
 func timestamp(t uint64) string {
 	if t > maxDate {
-		return date(t)
+		return moment(t)
 	}
 	return time.Unix(int64(t), 0).UTC().Format(time.RFC3339)
 }
 
-// and joins words as a sentence does.
-func and(words []string) string {
+// join joins words as a sentence does, with "and" or "or" before the last.
+func join(words []string, conjunction string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}
 	last := len(words) - 1
-	return strings.Join(words[:last], ", ") + " and " + words[last]
+	return strings.Join(words[:last], ", ") + " " + conjunction + " " + words[last]
 }
-
-func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
