@@ -40,6 +40,10 @@ const (
 	Replayed
 )
 
+// Undecided comes with an error and stands for no verdict at all: whoever
+// overlooks the error must not find the zero Outcome, which is Permit.
+const Undecided Outcome = 255
+
 var outcomes = map[Outcome]string{
 	Permit: "Permit", Malformed: "Malformed", BrokenChain: "BrokenChain", NotAnchored: "NotAnchored",
 	Revoked: "Revoked", Retired: "Retired", NotYetValid: "NotYetValid", Expired: "Expired",
@@ -47,6 +51,7 @@ var outcomes = map[Outcome]string{
 	BadAccessSignature: "BadAccessSignature", Stale: "Stale",
 	WrongDomain: "WrongDomain", WrongHolder: "WrongHolder", UnknownPatient: "UnknownPatient",
 	ChainTooOld: "ChainTooOld", Unsupported: "Unsupported", WrongBinding: "WrongBinding", Replayed: "Replayed",
+	Undecided: "Undecided",
 }
 
 // String gives the outcome's name in the protocol.
@@ -113,8 +118,9 @@ type check struct {
 	query SignatureQuery
 }
 
-// Examine works out what is needed to decide the document. Signatures that are
-// found good are remembered in verified, which may be nil.
+// Examine works out what is needed to decide the document, which must stay as
+// it is until then. Signatures of grants that are found good are remembered in
+// verified, which may be nil.
 func Examine(d *AccessDocument, verified *Verified) *Examination {
 	if malformed := d.malformed(); malformed != "" {
 		return &Examination{malformed: malformed}
@@ -245,14 +251,22 @@ func (n *Entries) addCheck(c check) {
 }
 
 // Decide gives the verdict on the state at the time now, in unix seconds: the
-// first row of section 7 that fails. It fails where the state lacks one of
-// Entries that the verdict depends on.
+// first row of section 7 that fails. It fails, with the outcome Undecided, where
+// the state lacks one of Entries that the verdict depends on.
 func (e *Examination) Decide(s State, now uint64) (Verdict, error) {
+	v, err := e.decide(&s, now)
+	if err != nil {
+		return Verdict{Outcome: Undecided}, err
+	}
+	return v, nil
+}
+
+func (e *Examination) decide(s *State, now uint64) (Verdict, error) {
 	if e.malformed != "" {
 		return Verdict{Malformed, 0, e.malformed}, nil
 	}
 	for i := range e.links {
-		if v, err := e.decideLink(i, &s, now); err != nil || v.Outcome != Permit {
+		if v, err := e.decideLink(i, s, now); err != nil || v.Outcome != Permit {
 			return v, err
 		}
 	}
@@ -266,7 +280,7 @@ func (e *Examination) Decide(s State, now uint64) (Verdict, error) {
 	if e.access == nil {
 		return Verdict{Outcome: Permit}, nil
 	}
-	if signed, err := e.signed.decide(&s); err != nil || !signed {
+	if signed, err := e.signed.decide(s); err != nil || !signed {
 		return Verdict{BadAccessSignature, 0, fmt.Sprintf("the grantee %s did not sign the access", grantee)}, err
 	}
 	if at := e.access.Time; max(at, now)-min(at, now) > MaxClockSkew {

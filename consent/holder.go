@@ -23,6 +23,10 @@ type Holder struct {
 	Account common.Address
 	MaxAge  uint64 // seconds; the oldest view of the chain that it decides on
 
+	// Verified remembers the signatures of grants, for those that come again; nil
+	// verifies each time.
+	Verified *Verified
+
 	// Patient gives the one patient record that the holder's own identity check
 	// bound to the grantor, or ErrUnknownPatient.
 	Patient func(ctx context.Context, grantor common.Address) (record string, err error)
@@ -47,9 +51,10 @@ type Answer struct {
 // Answer answers an access at the time now, in unix seconds: the checks of a
 // data holder in their order, with the decision in their midst (Assent
 // protocol, section 7). binding is the thumbprint of the key that the request
-// proves, zero where it proves none. An error is no answer: nothing may be
-// released on it.
+// proves, zero where it proves none. An error is no answer, and its outcome is
+// Undecided: nothing may be released on it.
 func (h *Holder) Answer(ctx context.Context, d *AccessDocument, binding common.Hash, now uint64) (Answer, error) {
+	undecided := Answer{Verdict: Verdict{Outcome: Undecided}}
 	deny := func(o Outcome, format string, args ...any) (Answer, error) {
 		return Answer{Verdict: Verdict{o, 0, fmt.Sprintf(format, args...)}}, nil
 	}
@@ -67,13 +72,13 @@ func (h *Holder) Answer(ctx context.Context, d *AccessDocument, binding common.H
 	if errors.Is(err, ErrUnknownPatient) {
 		return deny(UnknownPatient, "the account %s is not bound to exactly one patient record", grantor)
 	} else if err != nil {
-		return Answer{}, err
+		return undecided, err
 	}
 
-	examination := Examine(d, nil)
+	examination := Examine(d, h.Verified)
 	state, err := h.View(ctx, examination.Entries())
 	if err != nil {
-		return Answer{}, err
+		return undecided, err
 	}
 	answer := Answer{State: state}
 	if state.Age > h.MaxAge {
@@ -93,7 +98,7 @@ func (h *Holder) Answer(ctx context.Context, d *AccessDocument, binding common.H
 	}
 	fresh, err := h.Remember(ctx, examination.grantee(), d.Access.Nonce, d.Access.Time+NonceLifetime)
 	if err != nil {
-		return Answer{State: state}, err
+		return undecided, err
 	}
 	if !fresh {
 		answer.Verdict = Verdict{Replayed, 0, "the access was used before: sign a new one"}
@@ -105,7 +110,8 @@ func (h *Holder) Answer(ctx context.Context, d *AccessDocument, binding common.H
 
 // Memory is what a data holder never forgets again, even where a reorg drops
 // it from the chain: revocations and retirements that it saw once, on chain or
-// handed to it. The zero Memory has seen nothing.
+// handed to it. The zero Memory has seen nothing. It is not for several
+// goroutines at once, and lasts only if its owner keeps it on disk.
 type Memory struct {
 	Revoked map[common.Hash]uint64    // hash of the secret → when it was seen, unix seconds
 	Retired map[common.Address]uint64 // account → the same
@@ -113,10 +119,12 @@ type Memory struct {
 
 // State gives the state to decide on: anchors and the words of contracts as of
 // the confirmed block, revocations and retirements as of the latest block or
-// any time before (Assent protocol, section 7, "Which block"). What the latest
-// block shows is remembered. The block is the confirmed one.
+// any time before (Assent protocol, section 7, "Which block"). What either
+// block shows of these is remembered. The block is the confirmed one.
 func (m *Memory) State(confirmed, latest State) State {
 	s := confirmed
+	remember(&m.Revoked, confirmed.Revoked)
+	remember(&m.Retired, confirmed.Retired)
 	s.Revoked = remember(&m.Revoked, latest.Revoked)
 	s.Retired = remember(&m.Retired, latest.Retired)
 	return s
@@ -125,7 +133,18 @@ func (m *Memory) State(confirmed, latest State) State {
 // Reveal remembers a revocation secret that was handed over directly: it proves
 // itself. seen is unix seconds.
 func (m *Memory) Reveal(secret common.Hash, seen uint64) {
-	remember(&m.Revoked, map[common.Hash]uint64{Revocation(secret): seen})
+	remember(&m.Revoked, map[common.Hash]uint64{Revocation(secret): max(seen, 1)})
+}
+
+// Retire remembers a retirement that was handed over directly, if the key of
+// its account signed it in the domain: then it proves itself, and it tells so.
+// That of a contract account counts only on chain. seen is unix seconds.
+func (m *Memory) Retire(d Domain, r Retirement, signature []byte, seen uint64) bool {
+	proven := SignatureQuery{r.Account, r.Digest(d), string(signature)}.recovers()
+	if proven {
+		remember(&m.Retired, map[common.Address]uint64{r.Account: max(seen, 1)})
+	}
+	return proven
 }
 
 // remember adds the entries that are there to the memory, and gives the

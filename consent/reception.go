@@ -67,7 +67,7 @@ func (c *Card) Check(now, newest uint64) error {
 	switch {
 	case c.Time < newest:
 		return fmt.Errorf("the card is of %s, older than one seen before, of %s", timestamp(c.Time), timestamp(newest))
-	case c.Time > now+MaxClockSkew:
+	case c.Time > now && c.Time-now > MaxClockSkew:
 		return fmt.Errorf("the card is of %s, more than %d s ahead of the clock", timestamp(c.Time), MaxClockSkew)
 	case len(c.Name) > MaxName:
 		return fmt.Errorf("the card's name has %d bytes: want at most %d", len(c.Name), MaxName)
@@ -115,9 +115,9 @@ func (d *RequestDocument) Counts(r Reception) error {
 		return err
 	}
 	switch {
-	case request.Time > r.Now+MaxClockSkew:
+	case request.Time > r.Now && request.Time-r.Now > MaxClockSkew:
 		return fmt.Errorf("the request is of %s, more than %d s ahead of the clock", timestamp(request.Time), MaxClockSkew)
-	case request.Time+maxRequestAge < r.Now:
+	case r.Now > request.Time && r.Now-request.Time > maxRequestAge:
 		return fmt.Errorf("the request is of %s, more than 30 days old", timestamp(request.Time))
 	case r.Now >= request.Expires:
 		return fmt.Errorf("what the request asks for ended at %s", timestamp(request.Expires))
