@@ -8,7 +8,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/go-json-experiment/json/jsontext"
@@ -78,16 +77,16 @@ func ReadRequest(r io.Reader) (*RequestDocument, error) { return read[RequestDoc
 func ReadCard(r io.Reader) (*CardDocument, error) { return read[CardDocument](r) }
 
 // MarshalJSON writes the document on one line, addresses in EIP-55.
-func (d *GrantDocument) MarshalJSON() ([]byte, error) { return write(d.members()) }
+func (d GrantDocument) MarshalJSON() ([]byte, error) { return write(d.members()) }
 
 // MarshalJSON writes the document on one line, addresses in EIP-55.
-func (d *AccessDocument) MarshalJSON() ([]byte, error) { return write(d.members()) }
+func (d AccessDocument) MarshalJSON() ([]byte, error) { return write(d.members()) }
 
 // MarshalJSON writes the document on one line, addresses in EIP-55.
-func (d *RequestDocument) MarshalJSON() ([]byte, error) { return write(d.members()) }
+func (d RequestDocument) MarshalJSON() ([]byte, error) { return write(d.members()) }
 
 // MarshalJSON writes the document on one line, addresses in EIP-55.
-func (d *CardDocument) MarshalJSON() ([]byte, error) { return write(d.members()) }
+func (d CardDocument) MarshalJSON() ([]byte, error) { return write(d.members()) }
 
 // The members of every object, once, for reading and for writing alike.
 
@@ -309,7 +308,7 @@ func read[T any, P objectOf[T]](r io.Reader) (*T, error) {
 	if len(text) > MaxDocument {
 		return nil, fmt.Errorf("the document is longer than %d bytes", MaxDocument)
 	}
-	dec := jsontext.NewDecoder(bytes.NewReader(text))
+	dec := jsontext.NewDecoder(bytes.NewBuffer(text)) // which it reads in place
 	document := new(T)
 	if err := P(document).members().decode(dec); err != nil {
 		return nil, located(dec, err)
@@ -346,7 +345,11 @@ func write(o object) ([]byte, error) {
 	if err := o.encode(jsontext.NewEncoder(&b)); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSpace(b.Bytes()), nil
+	text := bytes.TrimSpace(b.Bytes())
+	if len(text) > MaxDocument {
+		return nil, fmt.Errorf("the document would be longer than %d bytes", MaxDocument)
+	}
+	return text, nil
 }
 
 // open reads the token that begins an object or a list.
@@ -400,10 +403,7 @@ func (t *text) decode(dec *jsontext.Decoder) error {
 }
 
 func (t *text) encode(enc *jsontext.Encoder) error {
-	if !utf8.ValidString(string(*t)) {
-		return errors.New("the text is not UTF-8")
-	}
-	return enc.WriteToken(jsontext.String(string(*t)))
+	return enc.WriteToken(jsontext.String(string(*t))) // which refuses what is not UTF-8
 }
 
 // integer is a number from 0 below 2^53 in plain digits.
@@ -485,13 +485,22 @@ func (s *signature) decode(dec *jsontext.Decoder) error {
 	if err := (*octets)(s).decode(dec); err != nil {
 		return err
 	}
+	return s.check()
+}
+
+func (s *signature) encode(enc *jsontext.Encoder) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	return (*octets)(s).encode(enc)
+}
+
+func (s *signature) check() error {
 	if len(*s) > MaxSignature {
 		return fmt.Errorf("signature of %d bytes: want at most %d", len(*s), MaxSignature)
 	}
 	return nil
 }
-
-func (s *signature) encode(enc *jsontext.Encoder) error { return (*octets)(s).encode(enc) }
 
 type hash common.Hash
 

@@ -40,7 +40,7 @@ func (d *GrantDocument) Open(holder common.Address, scopes []Scope) ([]Link, err
 		for _, scope := range scopes {
 			opening := narrowest(g.Provisions, Provision{Holder: holder, Scope: scope})
 			if opening == nil {
-				return nil, fmt.Errorf("the grant from %s does not permit %s for %s at the data holder %s", g.Grant.Grantor, scope, scope.Purpose, holder)
+				return nil, fmt.Errorf("the grant from %s does not permit %s for %s at the data holder %s", g.Grant.Grantor, Quote(scope.String()), Quote(scope.Purpose), holder)
 			}
 			link.Openings = append(link.Openings, *opening)
 		}
@@ -63,14 +63,14 @@ func (d *GrantDocument) HandOff(provisions []Provision) ([]GrantDocument, error)
 	for _, g := range d.chain() {
 		parent := *g
 		parent.Parents, parent.Provisions = nil, nil
-		passed := make(map[common.Hash]bool)
+		passed := make(map[*Opening]bool) // by place: nothing keeps salts from being equal
 		for _, p := range provisions {
 			opening := narrowest(g.Provisions, p)
 			if opening == nil {
-				return nil, fmt.Errorf("the grant from %s does not permit to pass on %s for %s", g.Grant.Grantor, p.Scope, p.Scope.Purpose)
+				return nil, fmt.Errorf("the grant from %s does not permit to pass on %s for %s", g.Grant.Grantor, Quote(p.Scope.String()), Quote(p.Scope.Purpose))
 			}
-			if salt := opening.Provision.Salt; !passed[salt] {
-				passed[salt] = true
+			if !passed[opening] {
+				passed[opening] = true
 				parent.Provisions = append(parent.Provisions, *opening)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
@@ -47,6 +48,7 @@ type Tree struct {
 // NewTree makes the tree over leaves in their order; there must be at least
 // one. The leaves of a relay's tree are the roots that it was handed.
 func NewTree(leaves []common.Hash) *Tree {
+	leaves = slices.Clone(leaves)
 	levels := [][]common.Hash{leaves}
 	for len(leaves) > 1 {
 		above := make([]common.Hash, 0, (len(leaves)+1)/2)
