@@ -24,6 +24,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethclient"
+	gethlog "github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/rpc"
 )
 
@@ -42,7 +43,8 @@ func TestMain(m *testing.M) {
 }
 
 // child opens the chain, prints its id and whether it owns the node, and then, by mode: "hold" waits for the end of its
-// input and closes the chain; "send" sends eight transactions at a time and prints each that is confirmed, for ever.
+// input and closes the chain; "send" sends eight transactions at a time and prints each that is confirmed, for ever; "exit" ends as the library does when it cannot
+// write.
 func child(mode, dir string) error {
 	ctx := context.Background()
 	chain, err := Open(ctx, dir)
@@ -51,6 +53,9 @@ func child(mode, dir string) error {
 	}
 	fmt.Println(chain.ChainID(), chain.Owner())
 	switch mode {
+	case "exit":
+		gethlog.Error("not said")
+		gethlog.Crit("Failed to write", "err", "no space left")
 	case "hold":
 		if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 			return err
@@ -229,18 +234,11 @@ func wantReceipts(t testing.TB, client *rpc.Client, hashes ...common.Hash) {
 	}
 }
 
-// until polls ok, at most 30 seconds.
-func until(t testing.TB, what string, ok func() bool) {
+// wantNoReceipt asks for an unknown transaction, which is not an error.
+func wantNoReceipt(t testing.TB, client *rpc.Client) {
 	t.Helper()
-	ctx := deadline(t)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("in vain for 30 s: %s", what)
-		}
+	if _, err := ethclient.NewClient(client).TransactionReceipt(deadline(t), common.Hash{1}); !errors.Is(err, ethereum.NotFound) {
+		t.Errorf("receipt of an unknown transaction: %v, want not found", err)
 	}
 }
 
@@ -254,6 +252,7 @@ func TestSurvivesReopening(t *testing.T) {
 	if id := chain.ChainID(); id < 1<<31 || id > 1<<53-1 {
 		t.Errorf("chain id %d is out of range", id)
 	}
+	wantNoReceipt(t, dialed(t, chain))
 	hash := send(t, chain, dialed(t, chain))
 	for path, want := range map[string]fs.FileMode{dir: 0o700, filepath.Join(dir, settingsFile): 0o600, filepath.Join(dir, instance): 0o700} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
@@ -273,6 +272,7 @@ func TestSurvivesReopening(t *testing.T) {
 	chain = opened(t, dir)
 	client := dialed(t, chain)
 	wantReceipts(t, client, hash)
+	wantNoReceipt(t, client)
 	if chain.ChainID() != id || !chain.Key().Equal(key) {
 		t.Error("another chain id or key after reopening")
 	}
@@ -621,6 +621,32 @@ func TestNothingToldBeforeItIsOnDisk(t *testing.T) {
 	}
 }
 
+func TestSealsBehindTheGate(t *testing.T) {
+	t.Parallel()
+	chain := opened(t, t.TempDir())
+	client := dialed(t, chain)
+	txs, err := signed(deadline(t), client, chain, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer := chain.node.sealer
+	sealer.gate.RLock()
+	confirmed := make(chan error)
+	go func() { confirmed <- confirm(deadline(t), client, txs[0]) }()
+	select {
+	case err := <-confirmed:
+		t.Errorf("confirmed past a gate that is held: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if pending, _ := sealer.eth.TxPool().Stats(); pending != 1 || sealer.eth.BlockChain().CurrentBlock().Number.Sign() != 0 {
+		t.Errorf("%d transactions pending at block %d, want 1 at 0", pending, sealer.eth.BlockChain().CurrentBlock().Number)
+	}
+	sealer.gate.RUnlock()
+	if err := <-confirmed; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFailedSealingLetsGo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -712,8 +738,8 @@ func TestDamaged(t *testing.T) {
 		"something after the settings": func(t *testing.T, dir string) error {
 			return rewrite(dir, "}\n", "}{}")
 		},
-		"unknown member":   func(t *testing.T, dir string) error { return rewrite(dir, `"time"`, `"tide"`) },
-		"unknown layout":   func(t *testing.T, dir string) error { return rewrite(dir, `"layout": 1`, `"layout": 2`) },
+		"unknown member": func(t *testing.T, dir string) error { return rewrite(dir, `"time"`, `"tide"`) },
+		"unknown layout": func(t *testing.T, dir string) error { return rewrite(dir, `"layout": 1`, `"layout": 2`) },
 		"chain id out of range": func(t *testing.T, dir string) error {
 			s, err := readSettings(dir)
 			if err != nil {
@@ -773,6 +799,39 @@ func TestDamaged(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestDiskErrorIsNoDamage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	chain := opened(t, dir)
+	hash := send(t, chain, dialed(t, chain))
+	if err := chain.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lock := filepath.Join(dir, instance, chaindata, "LOCK")
+	if err := errors.Join(os.Remove(lock), os.Mkdir(lock, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(deadline(t), dir); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), lock) {
+		t.Errorf("error %v, want one naming %s, not damage", err, lock)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	wantReceipts(t, dialed(t, opened(t, dir)), hash)
+}
+
+func TestLastWords(t *testing.T) {
+	t.Parallel()
+	p := startChild(t, "exit", t.TempDir())
+	err := p.Wait()
+	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("child ended with %v, want exit code 1", err)
+	}
+	if lines := strings.Split(strings.TrimSpace(p.err.String()), "\n"); len(lines) != 1 || !strings.Contains(lines[0], "no space left") {
+		t.Errorf("stderr %q, want the one line that says why", lines)
 	}
 }
 

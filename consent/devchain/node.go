@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -103,10 +104,14 @@ func (n *node) run(dir string, address *net.TCPAddr) (err error) {
 	config := ethConfig()
 	if fresh {
 		config.Genesis = genesis(s)
+		if err := n.indexFromStart(); err != nil {
+			return err
+		}
 	}
 	backend, err := eth.New(n.stack, config)
 	if err != nil {
-		if fresh {
+		var system syscall.Errno // of the disk, the permissions, the limits: no reason to give up the data
+		if fresh || errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return fmt.Errorf("%w: %w: restore %s from a backup, or move it away to begin a new chain", ErrDamaged, err, dir)
@@ -155,6 +160,17 @@ func (n *node) run(dir string, address *net.TCPAddr) (err error) {
 	}
 	n.settings, n.url = s, server.url
 	return nil
+}
+
+// indexFromStart notes in new data that the transactions of every block since the first are indexed, which is so.
+// Without it the library answers a question for an unknown transaction with an error until there is a second block.
+func (n *node) indexFromStart() error {
+	db, err := n.stack.OpenDatabaseWithOptions(chaindata, gethnode.DatabaseOptions{Cache: cacheMB, Handles: handles})
+	if err != nil {
+		return err
+	}
+	rawdb.WriteTxIndexTail(db, 0)
+	return db.Close()
 }
 
 // close stops the node for the reason given, seals what is pending unless sealing is what failed, and lets go of the
