@@ -12,18 +12,15 @@ import (
 	"github.com/gofrs/flock"
 )
 
-const (
-	lockPatience = 10 * time.Second
-	lockInterval = 20 * time.Millisecond
-)
+const lockInterval = 20 * time.Millisecond // between two tries
 
 // errLocked says that another process had a lock for too long.
 var errLocked = errors.New("another process works on it: try again in a moment")
 
 // lock takes a lock that only one process has at a time, and that the system
 // gives back where the process ends. The lock's file stays.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	waiting, cancel := context.WithTimeout(ctx, lockPatience)
+func lock(ctx context.Context, path string, patience time.Duration) (unlock func(), err error) {
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	file := flock.New(path)
 	_, err = file.TryLockContext(waiting, lockInterval)

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -60,8 +59,8 @@ type Store struct {
 }
 
 const (
-	storeVersion  = 1               // of the schema, as PRAGMA user_version
-	storePatience = 5 * time.Second // for another process that writes
+	storeVersion = 1               // of the schema, as PRAGMA user_version
+	patience     = 5 * time.Second // for another process that writes
 )
 
 // The documents are sealed, and found by keyed hashes: see Documents. What a
@@ -89,12 +88,16 @@ CREATE TABLE seen (
 // OpenStore opens the database file, and makes it, readable by its owner alone,
 // where there is none. The error is a *StoreError.
 func OpenStore(ctx context.Context, path string) (*Store, error) {
+	return openStore(ctx, path, patience)
+}
+
+func openStore(ctx context.Context, path string, patience time.Duration) (*Store, error) {
 	s := &Store{path: path}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, s.failed(err)
 	}
 	// Two processes that make the database at once would be in each other's way.
-	unlock, err := lock(ctx, path+".lock")
+	unlock, err := lock(ctx, path+".lock", patience)
 	if errors.Is(err, errLocked) {
 		return nil, &StoreError{Path: path, Reason: ErrStoreBusy}
 	} else if err != nil {
@@ -109,7 +112,7 @@ func OpenStore(ctx context.Context, path string) (*Store, error) {
 	if err := file.Close(); err != nil {
 		return nil, s.failed(err)
 	}
-	if s.db, err = sql.Open("sqlite", storeName(path)); err != nil {
+	if s.db, err = sql.Open("sqlite", storeName(path, patience)); err != nil {
 		return nil, s.failed(err)
 	}
 	if err := s.prepare(ctx); err != nil {
@@ -120,13 +123,13 @@ func OpenStore(ctx context.Context, path string) (*Store, error) {
 }
 
 // storeName gives the database's name with what each connection to it sets.
-func storeName(path string) string {
+func storeName(path string, patience time.Duration) string {
 	path = filepath.ToSlash(path)
 	if filepath.VolumeName(path) != "" {
 		path = "/" + path
 	}
 	name := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{
-		"_pragma": {fmt.Sprintf("busy_timeout(%d)", storePatience.Milliseconds()), "synchronous(FULL)"},
+		"_pragma": {fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "synchronous(FULL)"},
 		"_txlock": {"immediate"},
 	}.Encode()}
 	if !filepath.IsAbs(path) {
