@@ -1,0 +1,230 @@
+// Package fhir is what a decision means for FHIR R4 resources: which resources
+// of a patient's record the scopes of an access admit (Assent protocol,
+// sections 3 and 9).
+//
+// It works on raw JSON: what it releases are the bytes that came in, never
+// encoded again. A resource is released only if one scope of the access admits
+// it wholly, and nothing in the answer tells that anything was withheld.
+//
+// It never decides whether an access is permitted (package consent does), never
+// opens a file or a connection, never follows a reference out of the bundle,
+// and never recognises what only a person could read: see Unrecognised.
+package fhir
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/assent-wallet/assent/consent"
+)
+
+// MaxBundle is the size limit of a bundle, in bytes.
+const MaxBundle = 64 << 20
+
+// Released is what of a record an access opens.
+type Released struct {
+	// Bundle is a FHIR R4 Bundle of type searchset: each resource as it stood,
+	// in the order of the record, under the fullUrl that it had. It counts and
+	// links nothing else, so that a record from which something was withheld
+	// looks like one that never had it; a reference to what was withheld looks
+	// like the reference to a practitioner or to another server.
+	Bundle []byte
+	// Counts are the numbers of resources in the bundle, by type.
+	Counts map[string]int
+	// Withheld are the numbers of resources that were withheld, by type, those
+	// of nobody's or another's record included. They are for the data holder's
+	// own log and never for the requester.
+	Withheld map[string]int
+}
+
+// Release gives the resources of the bundle that the scopes of the access
+// admit. The bundle is one patient's record: a FHIR R4 Bundle of type
+// collection, searchset, document, transaction or batch. patient is the record
+// that the holder has bound to the grantor: the logical id of the Patient or
+// the fullUrl of its entry; it may be empty where the bundle has exactly one
+// Patient.
+//
+// # What one scope admits
+//
+//   - Type: the scope's, or any for "*"; and only what is the patient's own by
+//     the compartment definition of R4, and the Patient. Organizations,
+//     practitioners, locations and medications are nobody's own, and are never
+//     released by themselves.
+//   - Interaction: a release is the answer to a search. Search (s) suffices,
+//     since a search returns whole resources (SMART App Launch v2, "Scopes for
+//     requesting FHIR Resources"). Read (r) without search opens only
+//     resources that the filter names by _id.
+//   - Whose: the element that says whom it is about must be the patient, and no
+//     reference anywhere in the resource may name another patient.
+//   - Filter, dates (see Evaluable) and sensitive categories (see Unrecognised).
+//   - Contained resources: a contained Patient, Bundle, Parameters or Binary
+//     withholds the whole. One of a type that can be a patient's own must be
+//     admitted by the same scope: by its type, by the parameters of the filter
+//     that do not begin with "_" and, where it has a clinical date, by the
+//     window. Any other (Medication, Practitioner, Organization …) is a part
+//     of the resource that contains it.
+//   - Composition and List: what they list in the bundle (section.entry,
+//     entry.item) must be admitted by the same scope as well where it can be a
+//     patient's own, because their text repeats it.
+//
+// Release fails, and releases nothing, where the bundle is not strict JSON, is
+// over MaxBundle, has a resource or fullUrl twice, or does not show whose
+// record it is; and where a scope is not Evaluable or none of them can read.
+func Release(bundle []byte, patient string, access *consent.Access) (*Released, error) {
+	rules, err := newRules(access)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(rules, func(r rule) bool { return r.reads }) {
+		return nil, errors.New("no scope of the access reads a record: ask for s, as in patient/Observation.rs, or for r with _id")
+	}
+	rec, err := readRecord(bundle, patient)
+	if err != nil {
+		return nil, err
+	}
+	released := &Released{Counts: make(map[string]int), Withheld: make(map[string]int)}
+	var entries bytes.Buffer
+	total := 0
+	for i := range rec.resources {
+		r := &rec.resources[i]
+		if !slices.ContainsFunc(rules, func(rule rule) bool { return rule.admits(rec, r) }) {
+			released.Withheld[r.kind]++
+			continue
+		}
+		released.Counts[r.kind]++
+		if total++; total > 1 {
+			entries.WriteByte(',')
+		}
+		entries.WriteByte('{')
+		if r.fullURL != nil {
+			entries.WriteString(`"fullUrl":`)
+			entries.Write(r.fullURL.raw)
+			entries.WriteByte(',')
+		}
+		entries.WriteString(`"resource":`)
+		entries.Write(r.value.raw)
+		entries.WriteString(`,"search":{"mode":"match"}}`)
+	}
+	released.Bundle = append(released.Bundle, `{"resourceType":"Bundle","type":"searchset","total":`+strconv.Itoa(total)...)
+	if total > 0 { // FHIR has no empty lists
+		released.Bundle = append(released.Bundle, `,"entry":[`...)
+		released.Bundle = append(released.Bundle, entries.Bytes()...)
+		released.Bundle = append(released.Bundle, ']')
+	}
+	released.Bundle = append(released.Bundle, '}')
+	return released, nil
+}
+
+// Evaluable tells why a scope of the access cannot be evaluated exactly, or
+// nil: a resource type that R4 does not have, or a search parameter, modifier,
+// prefix or value that is not evaluated here, which the error names. It depends
+// on the access alone. It is for consent.Holder.
+//
+// Evaluated are, by the names of R4: the six parameters of section 3 of the
+// protocol that begin with "_", and of each type that can be a patient's own
+// its tokens and dates, as far as they are listed in searchParameters. Tokens
+// are code, system|code, |code and system|; dates have the prefixes eq, ge, gt,
+// le and lt, and are compared as the intervals that they stand for; a comma is
+// or, and parameters are and. A date with a time needs a time zone. An element
+// that is missing, or a Timing, matches nothing.
+//
+// The window of a scope is compared with the clinical date of a resource,
+// clinicalDates, that must lie wholly inside. A resource without one fails any
+// window.
+func Evaluable(access *consent.Access) error {
+	_, err := newRules(access)
+	return err
+}
+
+// rule is a scope, ready to be asked.
+type rule struct {
+	*consent.Scope
+	criteria []criterion
+	reads    bool // the scope can release something from a bundle
+}
+
+func newRules(access *consent.Access) ([]rule, error) {
+	rules := make([]rule, len(access.Scopes))
+	for k := range access.Scopes {
+		scope := &access.Scopes[k]
+		if scope.Resource != consent.AnyResource && !isType(scope.Resource) {
+			return nil, fmt.Errorf("scope %s: FHIR R4 has no resource type %s", consent.Quote(scope.String()), consent.Quote(scope.Resource))
+		}
+		criteria, err := consent.ParseFilter(scope.Resource, scope.Filter)
+		if err != nil {
+			return nil, fmt.Errorf("scope %s: %w", consent.Quote(scope.String()), err)
+		}
+		r := rule{Scope: scope, reads: scope.Interactions&consent.Search != 0}
+		for _, c := range criteria {
+			criterion, err := newCriterion(scope.Resource, c)
+			if err != nil {
+				return nil, fmt.Errorf("scope %s: %w", consent.Quote(scope.String()), err)
+			}
+			r.criteria = append(r.criteria, criterion)
+			if c.Name == "_id" && scope.Interactions&consent.Read != 0 {
+				r.reads = true
+			}
+		}
+		rules[k] = r
+	}
+	return rules, nil
+}
+
+// admits tells whether the scope admits the resource wholly.
+func (r *rule) admits(rec *record, res *resource) bool {
+	if !r.admitsAlone(res) {
+		return false
+	}
+	for _, listed := range rec.listed(res) {
+		if _, clinical := compartment[listed.kind]; clinical && !r.admitsAlone(listed) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *rule) admitsAlone(res *resource) bool {
+	if !r.reads || !res.own || !r.admitsType(res.kind) || res.sensitivities&^r.Sensitivities != 0 {
+		return false
+	}
+	for i := range r.criteria {
+		if !r.criteria[i].matches(res.value) {
+			return false
+		}
+	}
+	if r.bounded() && !(res.dated && res.date.within(r.DataFrom, r.DataUntil)) {
+		return false
+	}
+	for _, contained := range res.contained {
+		if !r.admitsContained(contained) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *rule) admitsType(kind string) bool {
+	return r.Resource == consent.AnyResource || r.Resource == kind
+}
+
+func (r *rule) bounded() bool { return r.DataFrom != 0 || r.DataUntil != 0 }
+
+func (r *rule) admitsContained(contained *value) bool {
+	kind := contained.string("resourceType")
+	if _, clinical := compartment[kind]; !clinical {
+		return true
+	}
+	if !r.admitsType(kind) {
+		return false
+	}
+	for i := range r.criteria {
+		if c := &r.criteria[i]; c.name[0] != '_' && !c.matches(contained) {
+			return false
+		}
+	}
+	date, dated := clinicalDate(contained, kind)
+	return !dated || date.within(r.DataFrom, r.DataUntil)
+}
