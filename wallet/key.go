@@ -137,7 +137,7 @@ func (k *Key) RevocationSecret(s consent.Switch) (common.Hash, error) {
 }
 
 const (
-	maxTime        = 1<<53 - 1 // of the documents' numbers (Assent protocol, section 8)
+	maxNumber      = 1<<53 - 1 // in a document (Assent protocol, section 8)
 	randomBuffered = 1024      // bytes: the salts and fillers of a usual grant in two reads
 )
 
@@ -189,8 +189,8 @@ func checkGrant(domain consent.Domain, grant *consent.Grant, provisions []consen
 		return errors.New("it names no grantee")
 	case grant.Expires <= grant.NotBefore:
 		return errors.New("it ends before it begins")
-	case grant.Expires > maxTime:
-		return fmt.Errorf("it ends at %d: want at most %d", grant.Expires, uint64(maxTime))
+	case grant.Expires > maxNumber:
+		return fmt.Errorf("it ends at %d: want at most %d", grant.Expires, uint64(maxNumber))
 	case len(provisions) < 1 || len(provisions) > consent.MaxOpenings:
 		return fmt.Errorf("it has %d provisions: want 1 to %d", len(provisions), consent.MaxOpenings)
 	}
@@ -204,7 +204,7 @@ func checkGrant(domain consent.Domain, grant *consent.Grant, provisions []consen
 
 // checkDomain requires a domain that a document can name.
 func checkDomain(d consent.Domain) error {
-	if d.ChainID == 0 || d.ChainID > maxTime || d.Registry == (common.Address{}) {
+	if d.ChainID == 0 || d.ChainID > maxNumber || d.Registry == (common.Address{}) {
 		return fmt.Errorf("chain %d with the registry %s is no network: choose one with “assent network use”", d.ChainID, d.Registry)
 	}
 	return nil
@@ -298,8 +298,8 @@ func checkRequest(domain consent.Domain, request *consent.Request, card *consent
 		return errors.New("it names no patient")
 	case request.Expires <= request.NotBefore:
 		return errors.New("what it asks for ends before it begins")
-	case request.Expires > maxTime:
-		return fmt.Errorf("what it asks for ends at %d: want at most %d", request.Expires, uint64(maxTime))
+	case request.Expires > maxNumber:
+		return fmt.Errorf("what it asks for ends at %d: want at most %d", request.Expires, uint64(maxNumber))
 	case request.Expires <= request.Time:
 		return errors.New("what it asks for has ended")
 	case !utf8.ValidString(request.Reason):
