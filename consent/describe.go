@@ -23,13 +23,14 @@ type Names map[common.Address]string
 // than it is shown, only those know who have them all.
 func Describe(g *Grant, provisions []Opening, names Names) string {
 	keys := newKeys(names)
+	grantee := keys.name("key", g.Grantee)
 	items, foreign := permitted(g, provisions)
 	lines := make([]string, len(items))
 	for i := range items {
 		lines[i] = items[i].scope.words(" at " + keys.holders(items[i].holders))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s may%s", span(g.NotBefore, g.Expires), keys.name("key", g.Grantee), enumerate(lines))
+	fmt.Fprintf(&b, "%s %s may%s", span(g.NotBefore, g.Expires), grantee, enumerate(lines))
 	switch g.Handoffs {
 	case 0:
 		b.WriteString("\nIt may not pass this on.")
@@ -105,11 +106,11 @@ func permitted(g *Grant, provisions []Opening) (items []item, foreign int) {
 func DescribeRequest(d *RequestDocument) string {
 	r := &d.Request
 	keys := newKeys(Names{d.Card.Card.Account: d.Card.Card.Name})
+	requester := keys.name("key", r.Requester)
 	lines := make([]string, len(r.Scopes))
 	for i := range r.Scopes {
 		lines[i] = r.Scopes[i].words("")
 	}
-	requester := keys.name("key", r.Requester)
 	return fmt.Sprintf("%s %s asks that it may%s\nWhere: at %s.\nReason that it gives: %s.\nAsked on %s, of the key %s.",
 		span(r.NotBefore, r.Expires), requester, enumerate(lines), keys.holders(r.Holders), Quote(r.Reason), moment(r.Time), r.Patient) + keys.list()
 }
@@ -186,7 +187,7 @@ func (k *keys) list() string {
 // words says what a scope permits, and where.
 func (s *Scope) words(where string) string {
 	if field := s.malformed(); field != "" {
-		return fmt.Sprintf("do nothing%s, since the %s of this provision is out of bounds", where, field)
+		return fmt.Sprintf("do nothing%s (void: %s out of bounds)", where, field)
 	}
 	var verbs []string
 	for _, verb := range []struct {
