@@ -592,6 +592,52 @@ func TestCheapTransaction(t *testing.T) {
 	}
 }
 
+// TestUnpayableTransaction shows that a transaction below the lowest base fee there is makes one empty block, no more.
+func TestUnpayableTransaction(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := drawSettings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Time -= 1000 // room for blocks, a second each, that bring the base fee down
+	if err := s.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	chain := opened(t, dir)
+	blocks, beacon := chain.node.sealer.eth.BlockChain(), chain.node.sealer.beacon
+	for blocks.CurrentBlock().BaseFee.Uint64() > 7 {
+		if err := beacon.AdjustTime(time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := blocks.CurrentBlock().Number.Uint64()
+	client := dialed(t, chain)
+	eth := ethclient.NewClient(client)
+	heads := make(chan *types.Header, 16)
+	if _, err := eth.SubscribeNewHead(deadline(t), heads); err != nil {
+		t.Fatal(err)
+	}
+	to := crypto.PubkeyToAddress(chain.Key().PublicKey)
+	tx := types.DynamicFeeTx{To: &to, Gas: 21_000, GasFeeCap: big.NewInt(1), GasTipCap: big.NewInt(1)}
+	if err := eth.SendTransaction(deadline(t), sign(chain.Key(), chain.ChainID(), tx)); err != nil {
+		t.Fatal(err)
+	}
+	empty := <-heads
+	select {
+	case head := <-heads:
+		t.Errorf("blocks %d and %d for a transaction that neither can take in", empty.Number, head.Number)
+	case <-time.After(1500 * time.Millisecond):
+	}
+	tx.GasFeeCap = nil // replaced by one that pays
+	if err := confirm(deadline(t), client, sign(chain.Key(), chain.ChainID(), tx)); err != nil {
+		t.Fatal(err)
+	}
+	if after := blocks.CurrentBlock().Number.Uint64(); after != before+2 {
+		t.Errorf("%d blocks, want 2", after-before)
+	}
+}
+
 func TestNothingToldBeforeItIsOnDisk(t *testing.T) {
 	t.Parallel()
 	var g gate
@@ -631,11 +677,12 @@ func TestSealsBehindTheGate(t *testing.T) {
 	}
 	sealer := chain.node.sealer
 	sealer.gate.RLock()
-	confirmed := make(chan error)
+	confirmed := make(chan error, 1)
 	go func() { confirmed <- confirm(deadline(t), client, txs[0]) }()
 	select {
 	case err := <-confirmed:
-		t.Errorf("confirmed past a gate that is held: %v", err)
+		sealer.gate.RUnlock()
+		t.Fatalf("confirmed past a gate that is held: %v", err)
 	case <-time.After(200 * time.Millisecond):
 	}
 	if pending, _ := sealer.eth.TxPool().Stats(); pending != 1 || sealer.eth.BlockChain().CurrentBlock().Number.Sign() != 0 {
