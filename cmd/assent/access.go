@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/spf13/cobra"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/wallet"
+)
+
+type accessOptions struct {
+	*app
+	grant, holder, binding string
+	scopes                 scopes
+}
+
+func accessCommand(a *app) *cobra.Command {
+	o := &accessOptions{app: a}
+	c := &cobra.Command{
+		Use:   "access",
+		Short: "Use a grant that you were given, at one data holder, once",
+		Long: `Prints an access, signed by your key, for a data holder to answer. It counts for
+five minutes and once. It opens just those provisions of the grant that it needs.
+Without --scope it asks for all that the grant permits there, but nothing
+sensitive unless --sensitive names it.`,
+		Example: `  assent access --grant labs.grant.json --holder hospital.card.json \
+         --scope 'patient/Observation.rs?category=laboratory' > labs.access.json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runAccess(cmd.Context(), o) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.grant, "grant", "", "the grant to use: a file, or - for standard input")
+	flags.StringVar(&o.holder, "holder", "", "whom to ask: the data holder's address, or the file of its card")
+	flags.StringVar(&o.binding, "binding", "", "file of the public key (JWK) that the session will prove to hold (DPoP)")
+	o.scopes.add(flags, "")
+	return c
+}
+
+func runAccess(ctx context.Context, o *accessOptions) error {
+	if o.grant == "" || o.holder == "" {
+		return usagef("an access needs --grant and --holder")
+	}
+	grant, err := readDocument(o.app, o.grant, consent.ReadGrant)
+	if err != nil {
+		return err
+	}
+	wish, err := o.scopes.wish()
+	if err != nil {
+		return err
+	}
+	binding, err := o.readBinding()
+	if err != nil {
+		return err
+	}
+	return o.withWallet(ctx, func(w *wallet.Wallet) error {
+		holder, err := o.meet(ctx, w, o.holder)
+		if err != nil {
+			return err
+		}
+		wish.Holders = []common.Address{holder}
+		fitting, err := wish.Fit(grant)
+		if err != nil {
+			return err
+		}
+		var asked []consent.Scope
+		for _, p := range fitting {
+			asked = append(asked, p.Scope)
+		}
+		access, err := w.Access(ctx, grant, holder, asked, binding)
+		if err != nil {
+			return err
+		}
+		return o.document(access)
+	})
+}
+
+func (o *accessOptions) readBinding() (common.Hash, error) {
+	if o.binding == "" {
+		return common.Hash{}, nil
+	}
+	file, err := o.open(o.binding)
+	if err != nil {
+		return common.Hash{}, err
+	}
+	defer file.Close()
+	jwk, err := io.ReadAll(io.LimitReader(file, consent.MaxDocument))
+	if err != nil {
+		return common.Hash{}, err
+	}
+	return consent.Binding(jwk)
+}

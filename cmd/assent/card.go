@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assent-wallet/assent/wallet"
+)
+
+type cardOptions struct {
+	*app
+	name string
+}
+
+func cardCommand(a *app) *cobra.Command {
+	o := &cardOptions{app: a}
+	c := &cobra.Command{
+		Use:   "card",
+		Short: "Print your card: the address of your key, and the name it calls itself by",
+		Long: `Prints a card, signed by your key, for others to name you by: a clinic shows its
+card to a patient, a patient shows hers to a clinic. A card proves a key, never a
+name: compare the address with the one that the other person reads to you.`,
+		Example: `  assent card --name 'Cardiology clinic' > clinic.card.json`,
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runCard(cmd.Context(), o) },
+	}
+	c.Flags().StringVar(&o.name, "name", "", "what the key calls itself (default as on the last card)")
+	return c
+}
+
+func runCard(ctx context.Context, o *cardOptions) error {
+	return o.withWallet(ctx, func(w *wallet.Wallet) error {
+		card, err := w.Card(ctx, o.name)
+		if err != nil {
+			return err
+		}
+		return o.document(card)
+	})
+}

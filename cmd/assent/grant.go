@@ -1,0 +1,356 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/spf13/cobra"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/wallet"
+)
+
+// consentOptions are those of the two commands that sign grants.
+type consentOptions struct {
+	*app
+	scopes   scopes
+	span     span
+	holders  []string
+	handoffs uint8
+	yes      bool
+	accepted []string
+}
+
+func (o *consentOptions) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringArrayVar(&o.holders, "holder", nil, "only at this data holder: an address, or the file of a card (repeatable)")
+	flags.Uint8Var(&o.handoffs, "handoffs", 0, "how many times in a row it may be passed on, each time no wider")
+	flags.BoolVar(&o.yes, "yes", false, "sign without asking; every risk must be accepted by name")
+	flags.StringArrayVar(&o.accepted, "accept-risk", nil, "accept this risk without asking (repeatable; “all” is no name)")
+	o.span.add(flags)
+}
+
+type grantOptions struct {
+	consentOptions
+	request string
+	grantee string
+	only    []string
+}
+
+func grantCommand(a *app) *cobra.Command {
+	o := &grantOptions{consentOptions: consentOptions{app: a}}
+	c := &cobra.Command{
+		Use:   "grant",
+		Short: "Sign a grant: who may read what, for what, until when",
+		Long: `Answers a request, or grants on your own. You see what you would sign as a
+sentence made from the very bytes that are signed, with every risk by name, and
+the answer that signs nothing is the default. The grant is printed once it is
+anchored on the chain; before that it does not count.
+
+A request can be narrowed: --only keeps what you name of it, --until or --for ends
+it earlier, --holder limits it to one data holder, --data-from and --data-until to
+a time. Sensitive categories are left out unless you name them with --sensitive.
+
+A command that was cut off is taken up again by running it again.`,
+		Example: `  assent grant --request labs.request.json > labs.grant.json
+  assent grant --request labs.request.json --only 'patient/Observation.rs?category=laboratory' --for 7d
+  assent grant --grantee clinic.card.json --scope patient/Immunization.rs --holder hospital.card.json --for 30d`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runGrant(cmd.Context(), o) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.request, "request", "", "the request to answer: a file, or - for standard input")
+	flags.StringVar(&o.grantee, "grantee", "", "instead of a request: to whom, an address or the file of a card")
+	flags.StringArrayVar(&o.only, "only", nil, "of a request: only this scope, the same as asked for or narrower (repeatable)")
+	o.scopes.add(flags, "TREAT")
+	o.add(c)
+	return c
+}
+
+func runGrant(ctx context.Context, o *grantOptions) error {
+	switch {
+	case (o.request == "") == (o.grantee == ""):
+		return usagef("give either --request, or --grantee with --scope")
+	case o.request != "" && len(o.scopes.texts) > 0:
+		return usagef("--scope is for a grant without a request: narrow a request with --only")
+	case o.grantee != "" && (len(o.only) > 0 || len(o.scopes.texts) == 0):
+		return usagef("a grant without a request needs at least one --scope, and no --only")
+	}
+	return o.withWallet(ctx, func(w *wallet.Wallet) error {
+		if err := o.resume(ctx, w); err != nil {
+			return err
+		}
+		var draft *wallet.Draft
+		var err error
+		if o.request != "" {
+			draft, err = o.answer(ctx, w)
+		} else {
+			draft, err = o.draft(ctx, w)
+		}
+		if answered, ok := errors.AsType[*wallet.AnsweredError](err); ok {
+			o.say("%v: here it is", answered)
+			return o.document(answered.Grant)
+		}
+		if err != nil {
+			return err
+		}
+		return o.sign(ctx, w, draft)
+	})
+}
+
+// resume goes on with what an earlier command did not finish.
+func (a *app) resume(ctx context.Context, w *wallet.Wallet) error {
+	posted, err := w.Resume(ctx)
+	if posted > 0 {
+		a.say("anchored %d grants that were signed before", posted)
+	}
+	return err
+}
+
+// answer makes the draft that answers a request, narrowed as the flags say.
+func (o *grantOptions) answer(ctx context.Context, w *wallet.Wallet) (*wallet.Draft, error) {
+	request, err := readDocument(o.app, o.request, consent.ReadRequest)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Receive(ctx, request); err != nil {
+		return nil, err
+	}
+	o.say("%s\n", consent.DescribeRequest(request))
+
+	draft := wallet.DraftFor(request)
+	if draft.NotBefore, draft.Expires, err = o.within(request); err != nil {
+		return nil, err
+	}
+	given, err := o.narrowed(request.Request.Scopes)
+	if err != nil {
+		return nil, err
+	}
+	holders := request.Request.Holders
+	if len(o.holders) > 0 {
+		if holders, err = o.holderAddresses(o.holders); err != nil {
+			return nil, err
+		}
+	}
+	draft.Provisions = wallet.Provide(given, holders)
+	draft.Handoffs = o.handoffs
+	return draft, nil
+}
+
+// within gives the window of the grant: as asked for, or as the flags say.
+func (o *grantOptions) within(request *consent.RequestDocument) (notBefore, expires uint64, err error) {
+	notBefore, expires = request.Request.NotBefore, request.Request.Expires
+	if !o.span.given() {
+		return notBefore, expires, nil
+	}
+	from, until, err := o.span.resolve(o.now())
+	if err != nil {
+		return 0, 0, err
+	}
+	if o.span.from != "" {
+		notBefore = from
+	}
+	return notBefore, until, nil
+}
+
+// narrowed gives what is granted of the scopes that were asked for.
+func (o *grantOptions) narrowed(asked []consent.Scope) ([]consent.Scope, error) {
+	from, until, err := o.scopes.window()
+	if err != nil {
+		return nil, err
+	}
+	mask, err := o.scopes.mask()
+	if err != nil {
+		return nil, err
+	}
+	var given []consent.Scope
+	var left consent.Sensitivities
+	for _, scope := range asked {
+		left |= scope.Sensitivities &^ mask
+		scope.Sensitivities &= mask
+		scope.DataFrom = max(scope.DataFrom, from)
+		if until != 0 && (scope.DataUntil == 0 || until < scope.DataUntil) {
+			scope.DataUntil = until
+		}
+		if err := consent.CheckScope(scope); err != nil {
+			return nil, err
+		}
+		given = append(given, scope)
+	}
+	if left != 0 {
+		o.say("asked for and left out, since they are sensitive: %s (to include one: --sensitive NAME)", left)
+	}
+	if len(o.only) == 0 {
+		return given, nil
+	}
+	var only []consent.Scope
+	for _, text := range o.only {
+		at := -1
+		for i, scope := range given {
+			narrow, err := consent.ParseScope(text, scope.Purpose)
+			if err != nil {
+				return nil, usagef("--only: %w", err)
+			}
+			narrow.DataFrom, narrow.DataUntil, narrow.Sensitivities = scope.DataFrom, scope.DataUntil, scope.Sensitivities
+			if scope.Covers(narrow) {
+				at = i
+				only = append(only, narrow)
+				break
+			}
+		}
+		if at < 0 {
+			return nil, usagef("--only %s: that was not asked for", text)
+		}
+	}
+	return only, nil
+}
+
+// draft makes the draft of a grant without a request.
+func (o *grantOptions) draft(ctx context.Context, w *wallet.Wallet) (*wallet.Draft, error) {
+	given, err := o.scopes.resolve()
+	if err != nil {
+		return nil, err
+	}
+	draft := &wallet.Draft{Handoffs: o.handoffs}
+	if draft.NotBefore, draft.Expires, err = o.span.resolve(o.now()); err != nil {
+		return nil, err
+	}
+	holders, err := o.holderAddresses(o.holders)
+	if err != nil {
+		return nil, err
+	}
+	draft.Provisions = wallet.Provide(given, holders)
+	draft.Grantee, err = o.meet(ctx, w, o.grantee)
+	return draft, err
+}
+
+// sign asks, signs, anchors and prints.
+func (o *consentOptions) sign(ctx context.Context, w *wallet.Wallet, draft *wallet.Draft) error {
+	if err := draft.Check(w.Signer.Address(), uint64(o.now().Unix())); err != nil {
+		return err
+	}
+	names, err := w.Names(ctx)
+	if err != nil {
+		return err
+	}
+	contract, err := w.Registry.IsContract(ctx, draft.Grantee)
+	if err != nil {
+		return err
+	}
+	o.say("You would sign:\n\n%s\n", draft.Describe(names))
+	if err := o.acceptRisks(ctx, draft.Risks(contract)); err != nil {
+		return err
+	}
+	if err := o.confirm(ctx, o.yes, "Sign this?"); err != nil {
+		return err
+	}
+	grant, err := w.Grant(ctx, draft)
+	if err != nil {
+		return err
+	}
+	o.say("anchored: it counts from now on")
+	return o.document(grant)
+}
+
+// acceptRisks has every risk accepted by its name, or asks about it.
+func (o *consentOptions) acceptRisks(ctx context.Context, risks []consent.Risk) error {
+	for _, name := range o.accepted {
+		if !slices.ContainsFunc(risks, func(r consent.Risk) bool { return r.Name == name }) {
+			return usagef("--accept-risk %s: this grant does not have that risk", consent.Quote(name))
+		}
+	}
+	var open []string
+	for _, risk := range risks {
+		o.say("Risk %s: %s", risk.Name, risk.Words)
+		if slices.Contains(o.accepted, risk.Name) {
+			continue
+		}
+		open = append(open, "--accept-risk "+risk.Name)
+		if o.yes {
+			continue
+		}
+		if err := o.confirm(ctx, false, "Do you accept that?"); err != nil {
+			return err
+		}
+	}
+	if o.yes && len(open) > 0 {
+		return usagef("--yes does not accept risks: if you mean it, add %s", strings.Join(open, " "))
+	}
+	return nil
+}
+
+type handoffOptions struct {
+	consentOptions
+	grant   string
+	grantee string
+}
+
+func handoffCommand(a *app) *cobra.Command {
+	o := &handoffOptions{consentOptions: consentOptions{app: a}}
+	c := &cobra.Command{
+		Use:   "handoff",
+		Short: "Pass on part of a grant that you were given",
+		Long: `Signs a grant that rests on one you were given: to someone else, for part of what
+you may do, no longer and no wider. It ends when the grant above it ends. What you
+do not pass on stays hidden from whoever gets it.`,
+		Example: `  assent handoff --grant labs.grant.json --grantee laboratory.card.json \
+         --scope 'patient/Observation.r?category=laboratory' --for 7d > labs.handoff.json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runHandoff(cmd.Context(), o) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.grant, "grant", "", "the grant to pass on: a file, or - for standard input")
+	flags.StringVar(&o.grantee, "grantee", "", "to whom: an address, or the file of a card")
+	o.scopes.add(flags, "")
+	o.add(c)
+	return c
+}
+
+func runHandoff(ctx context.Context, o *handoffOptions) error {
+	if o.grant == "" || o.grantee == "" || len(o.scopes.texts) == 0 {
+		return usagef("a hand-off needs --grant, --grantee and at least one --scope")
+	}
+	parent, err := readDocument(o.app, o.grant, consent.ReadGrant)
+	if err != nil {
+		return err
+	}
+	draft := &wallet.Draft{Parent: parent, Handoffs: o.handoffs, NotBefore: parent.Grant.NotBefore, Expires: parent.Grant.Expires}
+	if o.span.given() {
+		if draft.NotBefore, draft.Expires, err = o.span.resolve(o.now()); err != nil {
+			return err
+		}
+	}
+	wish, err := o.scopes.wish()
+	if err != nil {
+		return err
+	}
+	if len(o.holders) > 0 {
+		if wish.Holders, err = o.holderAddresses(o.holders); err != nil {
+			return err
+		}
+	}
+	if draft.Provisions, err = wish.Fit(parent); err != nil {
+		return err
+	}
+	return o.withWallet(ctx, func(w *wallet.Wallet) error {
+		if err := o.resume(ctx, w); err != nil {
+			return err
+		}
+		if draft.Grantee, err = o.meet(ctx, w, o.grantee); err != nil {
+			return err
+		}
+		return o.sign(ctx, w, draft)
+	})
+}
+
+// meet reads who is meant, and takes in the card of whoever showed one.
+func (a *app) meet(ctx context.Context, w *wallet.Wallet, s string) (common.Address, error) {
+	account, card, err := a.party(s)
+	if err != nil || card == nil {
+		return account, err
+	}
+	return account, w.Meet(ctx, card)
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/registry"
+	"github.com/assent-wallet/assent/wallet"
+)
+
+func networkCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "network",
+		Short: "List networks, add one, choose one",
+		Long: `A network is a chain, the ways to it, and the registry on it. The one named local
+is the embedded chain of this computer and needs no settings.`,
+		Example: `  assent network add clinic --rpc https://chain.example/rpc
+  assent network use clinic`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(networkListCommand(a), networkAddCommand(a), networkUseCommand(a))
+	return c
+}
+
+// network is a network as commands show it.
+type network struct {
+	Name          string   `json:"name"`
+	Endpoints     []string `json:"endpoints"`
+	ChainID       uint64   `json:"chainId"` // 0: the embedded chain, before it is opened
+	Registry      string   `json:"registry"`
+	Confirmations uint64   `json:"confirmations"`
+	Current       bool     `json:"current"`
+}
+
+func networkListCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the networks",
+		Example: `  assent network list`,
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			settings, err := a.home.Settings()
+			if err != nil {
+				return err
+			}
+			list := []network{{Name: wallet.Local, Endpoints: []string{}, Registry: registry.Address.Hex(), Confirmations: 1, Current: settings.Network == wallet.Local}}
+			for _, name := range slices.Sorted(maps.Keys(settings.Networks)) {
+				list = append(list, networkAs(name, settings.Networks[name], settings.Network == name))
+			}
+			return a.result(list, func(out io.Writer) {
+				rows := [][]string{{"", "NAME", "CHAIN", "REGISTRY", "CONFIRMATIONS", "ENDPOINTS"}}
+				for _, n := range list {
+					chain, endpoints := fmt.Sprint(n.ChainID), strings.Join(n.Endpoints, " ")
+					if n.Name == wallet.Local {
+						chain, endpoints = "its own", "embedded"
+					}
+					rows = append(rows, []string{mark(n.Current), n.Name, chain, n.Registry, fmt.Sprint(n.Confirmations), endpoints})
+				}
+				table(out, rows)
+			})
+		},
+	}
+}
+
+// networkAs shows a network; of its endpoints no more than the host, since the
+// rest may hold a key.
+func networkAs(name string, n wallet.Network, current bool) network {
+	shown := network{Name: name, ChainID: n.ChainID, Registry: registry.Address.Hex(), Confirmations: n.Confirmations, Current: current}
+	if n.Registry != registry.Address && n.Registry.Big().Sign() != 0 {
+		shown.Registry = n.Registry.Hex()
+	}
+	for _, endpoint := range n.Endpoints {
+		shown.Endpoints = append(shown.Endpoints, registry.URL(endpoint).Name)
+	}
+	return shown
+}
+
+type networkAddOptions struct {
+	*app
+	rpc           []string
+	chainID       uint64
+	registry      string
+	confirmations uint64
+}
+
+func networkAddCommand(a *app) *cobra.Command {
+	o := &networkAddOptions{app: a}
+	c := &cobra.Command{
+		Use:   "add NAME",
+		Short: "Add a network by its RPC endpoints",
+		Long: `Adds a network, or changes one. The chain id is asked of the first endpoint unless
+--chain-id gives it. The registry's address is the same on every network that has
+the deployment proxy; only for one that lacks it, --registry names the address.
+
+On a public chain, let --confirmations be as many blocks as its reorganisations
+are deep. A revocation counts at once in any case.`,
+		Example: `  assent network add clinic --rpc https://chain.example/rpc --rpc https://spare.example/rpc --confirmations 12`,
+		Args:    exactly(1, "the name of a network"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runNetworkAdd(cmd.Context(), o, args[0])
+		},
+	}
+	flags := c.Flags()
+	flags.StringArrayVar(&o.rpc, "rpc", nil, "an RPC endpoint: an http, https, ws or wss URL, or the path of a socket (repeatable: the next is tried where one fails)")
+	flags.Uint64Var(&o.chainID, "chain-id", 0, "the chain's id (default as the first endpoint says)")
+	flags.StringVar(&o.registry, "registry", "", "the registry's address, only where the network lacks the deployment proxy")
+	flags.Uint64Var(&o.confirmations, "confirmations", 1, "how many blocks must hold an entry before it counts")
+	return c
+}
+
+func runNetworkAdd(ctx context.Context, o *networkAddOptions, name string) error {
+	if len(o.rpc) == 0 {
+		return usagef("a network needs at least one --rpc")
+	}
+	added := wallet.Network{Endpoints: o.rpc, ChainID: o.chainID, Confirmations: max(o.confirmations, 1)}
+	var err error
+	if o.registry != "" {
+		if added.Registry, err = consent.ParseAddress(o.registry); err != nil {
+			return usageError{err}
+		}
+	}
+	if added.ChainID == 0 {
+		if added.ChainID, err = registry.ChainID(ctx, registry.URL(o.rpc[0])); err != nil {
+			return err
+		}
+	}
+	if err := o.home.Edit(ctx, func(s *wallet.Settings) error {
+		s.AddNetwork(name, added)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return o.result(networkAs(name, added, false), func(out io.Writer) {
+		fmt.Fprintf(out, "network %s: chain %d\n", name, added.ChainID)
+	})
+}
+
+func networkUseCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "use NAME",
+		Short:   "Choose the network that commands use",
+		Example: `  assent network use local`,
+		Args:    exactly(1, "the name of a network"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.home.Edit(cmd.Context(), func(s *wallet.Settings) (err error) {
+				s.Network, _, err = s.FindNetwork(args[0])
+				return err
+			})
+		},
+	}
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/devchain"
+	"github.com/assent-wallet/assent/consent/registry"
+	"github.com/assent-wallet/assent/wallet"
+)
+
+// chain is the network in use, open. It is a wallet.Registry.
+type chain struct {
+	*registry.Client
+	app      *app
+	name     string
+	domain   consent.Domain
+	embedded *devchain.Chain // nil for a network elsewhere
+}
+
+var _ wallet.Registry = (*chain)(nil)
+
+// withChain opens the network in use for the time of do. The payer pays for
+// what is posted elsewhere than on the embedded chain; nil only reads.
+func (a *app) withChain(ctx context.Context, payer registry.Payer, do func(*chain) error) error {
+	c, err := a.openChain(ctx, payer)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return do(c)
+}
+
+func (a *app) openChain(ctx context.Context, payer registry.Payer) (*chain, error) {
+	settings, err := a.home.Settings()
+	if err != nil {
+		return nil, err
+	}
+	name, network, err := settings.FindNetwork(a.network)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if name == wallet.Local {
+		return openEmbedded(ctx, a, a.chainFolder())
+	}
+	at := registry.Network{Name: name, ChainID: network.ChainID, Registry: network.Registry, Confirmations: network.Confirmations}
+	for _, endpoint := range network.Endpoints {
+		at.Endpoints = append(at.Endpoints, registry.URL(endpoint))
+	}
+	if at.Registry == (common.Address{}) {
+		at.Registry = registry.Address
+	}
+	return &chain{
+		Client: registry.New(at, payer), app: a, name: name,
+		domain: consent.Domain{ChainID: at.ChainID, Registry: at.Registry},
+	}, nil
+}
+
+func (a *app) chainFolder() string { return filepath.Join(a.home.Data, "chain") }
+
+// openEmbedded opens the embedded chain in a folder; its own account pays, and
+// the registry is deployed on first use.
+func openEmbedded(ctx context.Context, a *app, folder string) (*chain, error) {
+	embedded, err := devchain.Open(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	c := embeddedChain(a, embedded)
+	if err := c.CheckCode(ctx); errors.Is(err, registry.ErrNotDeployed) {
+		_, err = c.Deploy(ctx)
+	} else if err != nil {
+		err = fmt.Errorf("the embedded chain: %w", err)
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func embeddedChain(a *app, embedded *devchain.Chain) *chain {
+	network := registry.Network{
+		Name:      wallet.Local,
+		Endpoints: []registry.Endpoint{{Name: "the embedded chain", Dial: embedded.Dial}},
+		ChainID:   embedded.ChainID(),
+		OnDemand:  true,
+	}
+	return &chain{
+		Client: registry.New(network, registry.KeyPayer(embedded.Key())), app: a, name: network.Name,
+		domain: consent.Domain{ChainID: network.ChainID, Registry: registry.Address}, embedded: embedded,
+	}
+}
+
+func (c *chain) close() {
+	c.Client.Close()
+	if c.embedded != nil {
+		c.embedded.Close()
+	}
+}
+
+// Anchor posts a root and waits until it is confirmed.
+func (c *chain) Anchor(ctx context.Context, root common.Hash) error {
+	posted, err := c.Client.Anchor(ctx, root)
+	return c.posted("anchored", posted, err)
+}
+
+// Revoke posts secrets and waits until they are confirmed.
+func (c *chain) Revoke(ctx context.Context, secrets []common.Hash) error {
+	posted, err := c.Client.Revoke(ctx, secrets)
+	return c.posted("revoked", posted, err)
+}
+
+// Retire posts a retirement and waits until it is confirmed.
+func (c *chain) Retire(ctx context.Context, account common.Address, signature []byte) error {
+	posted, err := c.Client.Retire(ctx, account, signature)
+	return c.posted("retired", posted, err)
+}
+
+func (c *chain) posted(what string, p registry.Posted, err error) error {
+	if err == nil && c.app.verbose {
+		if p.Already {
+			c.app.say("%s before, on network %s", what, c.name)
+		} else {
+			c.app.say("%s in block %d of network %s: transaction %s, %d confirmations, fee %s wei", what, p.Block.Number, c.name, p.Transaction, p.Confirmations, p.Fee)
+		}
+	}
+	return err
+}
+
+// profile gives the name of the wallet in use, and what is known of it while it
+// is locked.
+func (a *app) profile() (string, wallet.Profile, error) {
+	settings, err := a.home.Settings()
+	if err != nil {
+		return "", wallet.Profile{}, err
+	}
+	return settings.FindWallet(a.wallet)
+}
+
+// withStore opens the store of documents for the time of do.
+func (a *app) withStore(ctx context.Context, do func(*wallet.Store) error) error {
+	store, err := a.home.OpenStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return do(store)
+}
+
+// withWallet opens the wallet in use, its documents and the network, for the
+// time of do.
+func (a *app) withWallet(ctx context.Context, do func(*wallet.Wallet) error) error {
+	name, profile, err := a.profile()
+	if err != nil {
+		return err
+	}
+	key, err := wallet.Unlock(ctx, a.keeper(profile.Secret), name, profile.Address)
+	if err != nil {
+		return err
+	}
+	defer key.Close()
+	return a.withChain(ctx, key, func(c *chain) error {
+		return a.withStore(ctx, func(store *wallet.Store) error {
+			documents, err := store.Documents(key)
+			if err != nil {
+				return err
+			}
+			return do(&wallet.Wallet{
+				Signer: key, Documents: documents, Registry: c, Domain: c.domain, Now: a.now, Restored: profile.Restored,
+			})
+		})
+	})
+}

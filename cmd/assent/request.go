@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/spf13/cobra"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/wallet"
+)
+
+type requestOptions struct {
+	*app
+	patient string
+	holders []string
+	reason  string
+	scopes  scopes
+	span    span
+}
+
+func requestCommand(a *app) *cobra.Command {
+	o := &requestOptions{app: a}
+	c := &cobra.Command{
+		Use:   "request",
+		Short: "Ask a patient for a grant",
+		Long: `Prints a request, signed by your key and with your card in it, for the patient to
+answer. Ask for no more than you need: the patient sees each scope as a sentence
+and may give less.`,
+		Example: `  assent request --patient patient.card.json --scope 'patient/Observation.rs?category=laboratory' \
+         --purpose TREAT --for 30d --reason 'pre-operative review' > labs.request.json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runRequest(cmd.Context(), o) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.patient, "patient", "", "whom to ask: an address, or the file of a card")
+	flags.StringArrayVar(&o.holders, "holder", nil, "whose data: an address, or the file of a card (repeatable; default any data holder)")
+	flags.StringVar(&o.reason, "reason", "", "why, in words for the patient")
+	o.scopes.add(flags, "TREAT")
+	o.span.add(flags)
+	return c
+}
+
+func runRequest(ctx context.Context, o *requestOptions) error {
+	if o.patient == "" || len(o.scopes.texts) == 0 {
+		return usagef("a request needs --patient and at least one --scope")
+	}
+	asked, err := o.scopes.resolve()
+	if err != nil {
+		return err
+	}
+	notBefore, expires, err := o.span.resolve(o.now())
+	if err != nil {
+		return err
+	}
+	holders, err := o.holderAddresses(o.holders)
+	if err != nil {
+		return err
+	}
+	return o.withWallet(ctx, func(w *wallet.Wallet) error {
+		patient, err := o.meet(ctx, w, o.patient)
+		if err != nil {
+			return err
+		}
+		request, err := w.Request(ctx, consent.Request{
+			Patient: patient, Scopes: asked, Holders: holders,
+			NotBefore: notBefore, Expires: expires, Reason: o.reason,
+		})
+		if err != nil {
+			return err
+		}
+		return o.document(request)
+	})
+}
+
+// holderAddresses reads data holders; none given means any.
+func (a *app) holderAddresses(given []string) ([]common.Address, error) {
+	if len(given) == 0 {
+		return []common.Address{{}}, nil
+	}
+	var holders []common.Address
+	for _, s := range given {
+		holder, _, err := a.party(s)
+		if err != nil {
+			return nil, err
+		}
+		holders = append(holders, holder)
+	}
+	return holders, nil
+}

@@ -1,0 +1,3 @@
+package main
+
+const terminalIn, terminalOut = "CONIN$", "CONOUT$"

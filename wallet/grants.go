@@ -1,0 +1,263 @@
+package wallet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// AnsweredError says that a request was answered before, and by which grant.
+type AnsweredError struct{ Grant *consent.GrantDocument }
+
+func (e *AnsweredError) Error() string {
+	return "the request was answered before, by the grant " + e.Grant.ID().Hex()
+}
+
+// Receive takes a request in: it checks that it counts, and keeps it and its
+// card. The error is an *AnsweredError where it was answered before.
+func (w *Wallet) Receive(ctx context.Context, request *consent.RequestDocument) error {
+	answer, err := w.answer(ctx, request)
+	if err != nil {
+		return err
+	}
+	if answer != nil {
+		return &AnsweredError{answer}
+	}
+	reception, err := w.reception(ctx, request.Entries(), request.Request.Requester)
+	if err != nil {
+		return err
+	}
+	if err := request.Counts(reception); err != nil {
+		return err
+	}
+	return w.keepCard(ctx, &request.Card)
+}
+
+// Meet takes a card in: it checks that it is to be taken, and keeps it.
+func (w *Wallet) Meet(ctx context.Context, card *consent.CardDocument) error {
+	reception, err := w.reception(ctx, card.Entries(), card.Card.Account)
+	if err != nil {
+		return err
+	}
+	if err := card.Accept(reception); err != nil {
+		return err
+	}
+	return w.keepCard(ctx, card)
+}
+
+func (w *Wallet) reception(ctx context.Context, need consent.Entries, account common.Address) (consent.Reception, error) {
+	r := consent.Reception{Domain: w.Domain, Account: w.Signer.Address(), Now: w.now()}
+	known, err := w.card(ctx, account)
+	if err != nil {
+		return r, err
+	}
+	if known != nil {
+		r.NewestCard = known.Card.Time
+	}
+	r.State, err = w.Registry.Read(ctx, need)
+	return r, err
+}
+
+// Grant signs the draft, stores it, posts it and waits until it is anchored.
+// Where an error comes after signing, the grant is in the store, and Resume
+// goes on with it.
+func (w *Wallet) Grant(ctx context.Context, d *Draft) (*consent.GrantDocument, error) {
+	document, err := w.sign(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return document, w.post(ctx, document)
+}
+
+func (w *Wallet) sign(ctx context.Context, d *Draft) (*consent.GrantDocument, error) {
+	if err := d.Check(w.Signer.Address(), w.now()); err != nil {
+		return nil, err
+	}
+	epochs, err := w.epochs(ctx, d.Grantee)
+	if err != nil {
+		return nil, err
+	}
+	document, err := w.Signer.SignGrant(w.Domain, *d.grant(), d.Provisions, d.parents(), epochs)
+	if err != nil {
+		return nil, err
+	}
+	record, err := w.record(consent.KindGrant, document.ID(), document)
+	if err != nil {
+		return nil, err
+	}
+	record.State, record.Given = Signed, true
+	if d.Answers == nil {
+		return document, w.Documents.Put(ctx, record)
+	}
+	answered, err := w.record(consent.KindRequest, d.Answers.Request.Digest(d.Answers.Domain), d.Answers)
+	if err != nil {
+		return nil, err
+	}
+	answered.Answer = record.ID
+	return document, w.Documents.Put(ctx, record, answered)
+}
+
+// post anchors a grant that is stored, and says so in the store.
+func (w *Wallet) post(ctx context.Context, d *consent.GrantDocument) error {
+	id := d.ID()
+	if err := w.Documents.SetState(ctx, consent.KindGrant, id, Posted); err != nil {
+		return err
+	}
+	if err := w.Registry.Anchor(ctx, d.Root()); err != nil {
+		return fmt.Errorf("the grant is signed and kept, and not anchored yet: %w", err)
+	}
+	return w.Documents.SetState(ctx, consent.KindGrant, id, Anchored)
+}
+
+// Resume posts the grants that were signed and never seen anchored, unless they
+// ended meanwhile, and gives how many it posted.
+func (w *Wallet) Resume(ctx context.Context) (int, error) {
+	grants, err := w.stored(ctx)
+	if err != nil {
+		return 0, err
+	}
+	posted := 0
+	for _, g := range grants {
+		if !g.Given || g.State != Signed && g.State != Posted || g.Document.Grant.Expires <= w.now() {
+			continue
+		}
+		if err := w.post(ctx, g.Document); err != nil {
+			return posted, err
+		}
+		posted++
+	}
+	return posted, nil
+}
+
+// answer gives the grant that answered the request, or nil where none did.
+func (w *Wallet) answer(ctx context.Context, request *consent.RequestDocument) (*consent.GrantDocument, error) {
+	record, err := w.Documents.Get(ctx, consent.KindRequest, request.Request.Digest(request.Domain))
+	if errors.Is(err, ErrNotFound) || err == nil && record.Answer == (common.Hash{}) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	answer, err := w.Documents.Get(ctx, consent.KindGrant, record.Answer)
+	if err != nil {
+		return nil, err
+	}
+	return consent.ReadGrant(bytes.NewReader(answer.Document))
+}
+
+// Standing is a grant in the wallet with what the chain says of it.
+type Standing struct {
+	Document *consent.GrantDocument
+	Given    bool // by this wallet; else received
+	State    State
+	Time     uint64 // when it was stored, unix seconds
+	Verdict  consent.Verdict
+}
+
+// Active tells whether the grant counts now.
+func (s *Standing) Active() bool { return s.Verdict.Outcome == consent.Permit }
+
+// Grants lists the grants given and received on this network, oldest first,
+// each with the verdict on it at this moment. Where rows of the store are
+// damaged, it gives the others and an error that names them.
+func (w *Wallet) Grants(ctx context.Context) ([]Standing, error) {
+	grants, damaged := w.stored(ctx)
+	// One read for all, so that they are judged on one block, and at once.
+	var need consent.Entries
+	examinations := make([]*consent.Examination, len(grants))
+	for i := range grants {
+		examinations[i] = consent.ExamineGrant(grants[i].Document)
+		entries := examinations[i].Entries()
+		need.Anchors = append(need.Anchors, entries.Anchors...)
+		need.Revocations = append(need.Revocations, entries.Revocations...)
+		need.Accounts = append(need.Accounts, entries.Accounts...)
+		need.Signatures = append(need.Signatures, entries.Signatures...)
+	}
+	need.Anchors, need.Revocations, need.Accounts = once(need.Anchors), once(need.Revocations), once(need.Accounts)
+	state, err := w.Registry.Read(ctx, need)
+	if err != nil {
+		return nil, err
+	}
+	for i := range grants {
+		if grants[i].Verdict, err = examinations[i].Decide(state, w.now()); err != nil {
+			return nil, err
+		}
+	}
+	return grants, damaged
+}
+
+// once leaves each entry once.
+func once[T interface {
+	comparable
+	Cmp(T) int
+}](entries []T) []T {
+	slices.SortFunc(entries, T.Cmp)
+	return slices.Compact(entries)
+}
+
+// ErrAmbiguous says that several grants begin as the id that was given.
+var ErrAmbiguous = errors.New("several grants begin like that: give more of the id")
+
+// Find gives the grant whose id begins with prefix, hexadecimal with 0x.
+func (w *Wallet) Find(ctx context.Context, prefix string) (*consent.GrantDocument, error) {
+	grants, err := w.stored(ctx)
+	var found *consent.GrantDocument
+	for _, g := range grants {
+		if strings.HasPrefix(g.Document.ID().Hex(), prefix) {
+			if found != nil {
+				return nil, fmt.Errorf("the grant %s: %w", prefix, ErrAmbiguous)
+			}
+			found = g.Document
+		}
+	}
+	if found == nil {
+		return nil, errors.Join(fmt.Errorf("the grant %s: %w", prefix, ErrNotFound), err)
+	}
+	return found, nil
+}
+
+// Judge decides whether a grant counts now, by itself, without an access.
+func (w *Wallet) Judge(ctx context.Context, d *consent.GrantDocument) (consent.Verdict, consent.State, error) {
+	examination := consent.ExamineGrant(d)
+	state, err := w.Registry.Read(ctx, examination.Entries())
+	if err != nil {
+		return consent.Verdict{}, state, err
+	}
+	verdict, err := examination.Decide(state, w.now())
+	return verdict, state, err
+}
+
+func (w *Wallet) stored(ctx context.Context) ([]Standing, error) {
+	records, damaged := w.Documents.List(ctx, consent.KindGrant)
+	var grants []Standing
+	for _, record := range records {
+		document, err := consent.ReadGrant(bytes.NewReader(record.Document))
+		if err != nil {
+			return nil, fmt.Errorf("the stored grant %s: %w", record.ID, err)
+		}
+		if document.Domain == w.Domain {
+			grants = append(grants, Standing{Document: document, Given: record.Given, State: record.State, Time: record.Time})
+		}
+	}
+	return grants, damaged
+}
+
+// keepReceived keeps a grant that somebody gave to this wallet.
+func (w *Wallet) keepReceived(ctx context.Context, d *consent.GrantDocument) error {
+	record, err := w.record(consent.KindGrant, d.ID(), d)
+	if err != nil {
+		return err
+	}
+	record.State = Anchored
+	err = w.Documents.Put(ctx, record)
+	if errors.Is(err, ErrConflict) {
+		return nil // the same grant, with other provisions opened: the first stays
+	}
+	return err
+}
