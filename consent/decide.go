@@ -125,10 +125,11 @@ func Examine(d *AccessDocument, verified *Verified) *Examination {
 	if malformed := d.malformed(); malformed != "" {
 		return &Examination{malformed: malformed}
 	}
-	e := examineLinks(d.Domain, d.Links, verified)
+	separator := d.Domain.Separator()
+	e := examineLinks(separator, d.Links, verified)
 	e.access = &d.Access
 	// An access counts once: there is nothing to remember of its signature.
-	e.signed = (*Verified)(nil).check(e.grantee(), d.Access.Digest(d.Domain), d.Signature)
+	e.signed = (*Verified)(nil).check(e.grantee(), digest(separator, d.Access.HashStruct()), d.Signature)
 	return e
 }
 
@@ -140,13 +141,13 @@ func ExamineGrant(d *GrantDocument) *Examination {
 	if malformed := malformedLinks(links); malformed != "" {
 		return &Examination{malformed: malformed}
 	}
-	return examineLinks(d.Domain, links, nil)
+	return examineLinks(d.Domain.Separator(), links, nil)
 }
 
-func examineLinks(domain Domain, links []Link, verified *Verified) *Examination {
+func examineLinks(separator common.Hash, links []Link, verified *Verified) *Examination {
 	e := &Examination{links: links, examined: make([]examinedLink, len(links))}
 	for i := range links {
-		id := links[i].Grant.ID(domain)
+		id := digest(separator, links[i].Grant.HashStruct())
 		e.examined[i] = examinedLink{
 			id:     id,
 			root:   Root(AnchorLeaf(id), links[i].AnchorProof),

@@ -33,6 +33,18 @@ var (
 	domainVersion = hashString("1")
 )
 
+// frequent are the hashes of what most scopes are made of: a decision hashes
+// the strings of two scopes per link at least.
+var frequent = func() map[string]common.Hash {
+	hashes := map[string]common.Hash{"": hashString("")}
+	for _, words := range []map[string]string{resources, purposes} {
+		for code := range words {
+			hashes[code] = hashString(code)
+		}
+	}
+	return hashes
+}()
+
 // encoding is EIP-712's encodeData under construction: 32 bytes a member.
 type encoding []byte
 
@@ -41,7 +53,13 @@ func (e *encoding) address(a common.Address) { *e = append(append(*e, make([]byt
 func (e *encoding) uint(n uint64) {
 	*e = binary.BigEndian.AppendUint64(append(*e, make([]byte, 24)...), n)
 }
-func (e *encoding) string(s string) { e.hash(hashString(s)) }
+func (e *encoding) string(s string) {
+	h, known := frequent[s]
+	if !known {
+		h = hashString(s)
+	}
+	e.hash(h)
+}
 func (e *encoding) scopes(s []Scope) {
 	e.array(len(s), func(i int) common.Hash { return s[i].HashStruct() })
 }
@@ -71,7 +89,11 @@ func (d Domain) Separator() common.Hash {
 
 // digest gives what is signed: EIP-712's hash of a struct in the domain.
 func (d Domain) digest(hashStruct common.Hash) common.Hash {
-	separator := d.Separator()
+	return digest(d.Separator(), hashStruct)
+}
+
+// digest is Domain.digest for whoever has many in one domain.
+func digest(separator, hashStruct common.Hash) common.Hash {
 	e := make([]byte, 0, 66)
 	e = append(e, 0x19, 0x01)
 	e = append(e, separator[:]...)
