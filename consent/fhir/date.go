@@ -133,8 +133,9 @@ func (i interval) within(from, until uint64) bool {
 	return true
 }
 
-// compare is FHIR's date search (R4, "Search", section 3.1.1.4.7): i is the
-// date in the resource, value that of the search.
+// compare is FHIR's date search (R4, "Search", prefixes), by the letter: gt and lt
+// match where part of i, the date in the resource, lies above or below value,
+// that of the search; eq where all of i lies within value; ge and le are both.
 func (i interval) compare(prefix string, value interval) bool {
 	contained := !i.noStart && !i.noStop && !i.from.Before(value.from) && !i.until.After(value.until)
 	above := i.noStop || i.until.After(value.until)

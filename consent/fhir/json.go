@@ -45,12 +45,12 @@ func parse(text []byte) (*value, error) {
 			err = errors.New("something stands after the bundle")
 		}
 	}
-	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+	switch syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fmt.Errorf("the bundle is cut short at byte %d", p.dec.InputOffset())
+	case ok:
 		return nil, fmt.Errorf("the bundle is not strict JSON at byte %d, %s: %w",
 			syntactic.ByteOffset, consent.Quote(string(syntactic.JSONPointer)), syntactic.Err)
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errors.New("it is cut short")
 	}
 	return nil, fmt.Errorf("the bundle at byte %d, %s: %w", p.dec.InputOffset(), consent.Quote(string(p.dec.StackPointer())), err)
 }
