@@ -29,7 +29,7 @@ func (o *consentOptions) add(c *cobra.Command) {
 	flags.StringArrayVar(&o.holders, "holder", nil, "only at this data holder: an address, or the file of a card (repeatable)")
 	flags.Uint8Var(&o.handoffs, "handoffs", 0, "how many times in a row it may be passed on, each time no wider")
 	flags.BoolVar(&o.yes, "yes", false, "sign without asking; every risk must be accepted by name")
-	flags.StringArrayVar(&o.accepted, "accept-risk", nil, "accept this risk without asking (repeatable; “all” is no name)")
+	flags.StringArrayVar(&o.accepted, "accept-risk", nil, "accept this risk without asking (repeatable)")
 	o.span.add(flags)
 }
 
