@@ -165,6 +165,9 @@ func isID(s string) bool {
 // of the entry that the reference stands in, empty where it has none. The same
 // id at another server is another patient.
 func (t *tie) is(reference, base string) bool {
+	if strings.HasPrefix(reference, "#") { // within the resource
+		return false
+	}
 	if t.fullURL != "" && unversioned(reference) == t.fullURL {
 		return true
 	}

@@ -271,6 +271,8 @@ func TestCompartment(t *testing.T) {
 		{"performed by another", `"resourceType":"Observation","subject":{"reference":"Patient/p"},"performer":[{"reference":"Patient/q"}]`, false},
 		{"another in an extension", `"resourceType":"Observation","subject":{"reference":"Patient/p"},"extension":[{"url":"u","valueReference":{"reference":"Patient/q"}}]`, false},
 		{"another by its fullUrl", `"resourceType":"Observation","subject":{"reference":"Patient/p"},"focus":[{"reference":"https://h.example/fhir/Patient/q"}]`, false},
+		{"another by its type as a URL", `"resourceType":"Observation","subject":{"reference":"Patient/p"},"focus":[{"type":"http://hl7.org/fhir/StructureDefinition/Patient","identifier":{"value":"1"}}]`, false},
+		{"with its type", `"resourceType":"Observation","subject":{"type":"Patient","reference":"Patient/p"}`, true},
 		{"another by its type", `"resourceType":"Observation","subject":{"reference":"Patient/p"},"focus":[{"type":"Patient","identifier":{"value":"1"}}]`, false},
 		{"a practitioner", `"resourceType":"Observation","subject":{"reference":"Patient/p"},"performer":[{"reference":"Practitioner/1"}]`, true},
 		{"two subjects", `"resourceType":"Account","subject":[{"reference":"Patient/p"},{"reference":"Patient/q"}]`, false},
@@ -506,14 +508,16 @@ func TestSpread(t *testing.T) {
 		observation("there", `"encounter":{"reference":"Encounter/occasion"}`),
 		`{"resourceType":"Medication","id":"pill","code":{"coding":[{"system":"http://www.nlm.nih.gov/research/umls/rxnorm","code":"749762"}]}}`,
 		`{"resourceType":"MedicationStatement","id":"takes","subject":{"reference":"Patient/p"},"context":{"reference":"Encounter/occasion"},"medicationReference":{"reference":"Medication/pill"}}`,
+		`{"resourceType":"DocumentReference","id":"document","subject":{"reference":"Patient/p"},"context":{"encounter":[{"reference":"Encounter/occasion"}],"related":[{"reference":"Condition/reason"}]}}`,
+		`{"resourceType":"DocumentReference","id":"other-document","subject":{"reference":"Patient/p"},"context":{"encounter":[{"reference":"Encounter/occasion"}]}}`,
 		`{"resourceType":"MedicationStatement","id":"takes-other","subject":{"reference":"Patient/p"},"context":{"reference":"Encounter/occasion"}}`,
 		observation("in", `"hasMember":[{"reference":"Observation/circle"}]`),
 		observation("circle", `"derivedFrom":[{"reference":"Observation/in"}]`),
 	}
-	if got := ids(t, access(t, 0, 0, 0, "patient/*.rs"), record...); got != "p there takes-other in circle" {
+	if got := ids(t, access(t, 0, 0, 0, "patient/*.rs"), record...); got != "p there other-document takes-other in circle" {
 		t.Errorf("released %q", got)
 	}
-	if got := ids(t, access(t, consent.Reproductive, 0, 0, "patient/*.rs"), record...); got != "p reason by-reason by-procedure by-claim occasion there takes takes-other in circle" {
+	if got := ids(t, access(t, consent.Reproductive, 0, 0, "patient/*.rs"), record...); got != "p reason by-reason by-procedure by-claim occasion there takes document other-document takes-other in circle" {
 		t.Errorf("with the category: released %q", got)
 	}
 }

@@ -248,7 +248,7 @@ type place struct {
 	resource bool // at a resource: the one of the entry, or one that it contains
 	root     bool // at that of the entry
 	label    bool // within a security label
-	occasion bool // within an element that names the encounter
+	occasion bool // at a reference to the encounter
 }
 
 // read collects what a resource says in whatever place: the codings and labels
@@ -257,8 +257,9 @@ func (r *resource) read(v *value, at place) {
 	if v == nil || v.kind != '{' && v.kind != '[' {
 		return
 	}
-	within := place{label: at.label, occasion: at.occasion}
+	within := place{label: at.label}
 	if v.kind == '[' {
+		within.occasion = at.occasion
 		for i := range v.parts {
 			r.read(&v.parts[i].value, within)
 		}
@@ -283,7 +284,7 @@ func (r *resource) read(v *value, at place) {
 			ref.to = member.text
 			ref.patient = ref.patient || isPatient(member.text)
 		case "type":
-			ref.patient = ref.patient || member.text == "Patient"
+			ref.patient = ref.patient || member.text == "Patient" || strings.HasSuffix(member.text, "/StructureDefinition/Patient")
 		case "system":
 			system = member.text
 		case "code":

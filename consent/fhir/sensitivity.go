@@ -23,7 +23,7 @@ func (r *resource) recognise(system, code string, label bool) {
 		r.sensitivities |= consent.SensitivityOf(strings.ToUpper(code))
 	}
 	if label || of == confidentiality {
-		r.restricted = r.restricted || code == "R" || code == "V"
+		r.restricted = r.restricted || strings.EqualFold(code, "R") || strings.EqualFold(code, "V")
 	}
 	r.sensitivities |= of.categories(code)
 }
@@ -110,7 +110,7 @@ var clinicalCodes = sync.OnceValue(func() map[vocabulary]map[string]consent.Sens
 		}
 		for line := range strings.SplitSeq(block.codes, "\n") {
 			for code := range strings.FieldsSeq(line) {
-				if strings.IndexAny(code, "0123456789") < 0 {
+				if !isDigit(code[0]) && !isDigit(code[min(1, len(code)-1)]) {
 					break // the words of the line
 				}
 				first, last, isBlock := strings.Cut(code, "-")
@@ -126,6 +126,8 @@ var clinicalCodes = sync.OnceValue(func() map[vocabulary]map[string]consent.Sens
 	}
 	return table
 })
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // number gives the two digits of an ICD-10 category.
 func number(category string) int { return int(category[1]-'0')*10 + int(category[2]-'0') }
@@ -215,7 +217,7 @@ Z11.4 Z20.6 Z71.7 Z83.0 screening, exposure, counselling, family history
 `},
 	{consent.HIV, loinc, `
 75622-1 7917-8 7918-6 5223-3 29893-5 31201-7 43010-8 48345-3 48346-1 56888-1 68961-2 5221-7 30361-0 HIV antibodies and antigens
-20447-9 21008-8 25835-0 25836-8 25842-6 48511-0 48551-2 70241-5 5018-7 HIV RNA and DNA
+20447-9 21008-8 25835-0 25836-8 25842-6 48511-0 70241-5 5018-7 HIV RNA and DNA
 24467-3 CD4 cells
 `},
 	{consent.HIV, rxnorm, `
