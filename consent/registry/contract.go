@@ -3,7 +3,6 @@ package registry
 import (
 	_ "embed"
 
-	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
@@ -29,14 +28,8 @@ var (
 	// InitCode with salt zero (EIP-1014).
 	Address = crypto.CreateAddress2(Proxy, [32]byte{}, crypto.Keccak256(InitCode))
 
-	// ABI is the contract's, for packing values of package consent as they are.
-	ABI = mustABI()
-)
+	codec = NewContract()
 
-func mustABI() *abi.ABI {
-	parsed, err := ContractMetaData.ParseABI()
-	if err != nil {
-		panic(err)
-	}
-	return parsed
-}
+	// ABI is the contract's. It packs values of package consent as they are.
+	ABI = codec.GetABI()
+)

@@ -23,6 +23,7 @@ import (
 // ASSENT_TEST_DECISIONS is how many (500 where it is not set); a difference is
 // reported with the seed that gives it again.
 func TestDifferentialDecide(t *testing.T) {
+	t.Parallel()
 	n := 500
 	if s := os.Getenv("ASSENT_TEST_DECISIONS"); s != "" {
 		var err error

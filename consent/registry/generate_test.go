@@ -11,6 +11,7 @@ import (
 // TestGenerated compiles the contract and makes its bindings again, and
 // compares the committed files byte for byte.
 func TestGenerated(t *testing.T) {
+	t.Parallel()
 	node, err := exec.LookPath("node")
 	if err != nil {
 		require(t, "solc", err.Error())

@@ -15,8 +15,6 @@ import (
 	"github.com/assent-wallet/assent/consent"
 )
 
-var codec = NewContract()
-
 // Block is a block of the chain.
 type Block struct {
 	Number uint64
