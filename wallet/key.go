@@ -138,7 +138,7 @@ func (k *Key) RevocationSecret(s consent.Switch) (common.Hash, error) {
 
 const (
 	maxNumber      = 1<<53 - 1 // in a document (Assent protocol, section 8)
-	randomBuffered = 1024      // bytes: the salts and fillers of a usual grant in two reads
+	randomBuffered = 576       // bytes: the salts, fillers and order of a usual grant in one read
 )
 
 // SignGrant makes and signs a grant: see Signer. It refuses what could never

@@ -314,6 +314,24 @@ func TestFilesBesideTheDatabaseAreTheOwnersAlone(t *testing.T) {
 	}
 }
 
+// What is acknowledged outlives a loss of power: no test can pull the plug.
+func TestCommitsAreSyncedToTheDisk(t *testing.T) {
+	s, _ := newTestStore(t)
+	for pragma, want := range map[string]string{"synchronous": "2", "journal_mode": "wal"} { // 2: FULL
+		for range 2 { // connections of the pool
+			conn, err := s.db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			var got string
+			if err := conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
+				t.Errorf("%s is %s, %v: want %s", pragma, got, err, want)
+			}
+		}
+	}
+}
+
 func raw(t testing.TB, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", storeName(path, time.Second))
