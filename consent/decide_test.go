@@ -102,6 +102,59 @@ func TestDecideDeniesEveryMutation(t *testing.T) {
 	}
 }
 
+// A dishonest grantee signs whatever she likes with her own key; here she does,
+// in the last of three links, and all that she signs is anchored.
+func TestDecideDeniesTheGrantee(t *testing.T) {
+	hospital := addressOf(testKey("hospital"))
+	provisions := []Provision{{Holder: laboratory, Scope: laboratoryScope}}
+	wider := func(change func(*Provision)) func(*AccessDocument) {
+		return func(a *AccessDocument) {
+			change(&a.Links[2].Openings[0].Provision)
+			a.Links[2].Grant.Provisions = Root(a.Links[2].Openings[0].Provision.Leaf(), a.Links[2].Openings[0].Proof)
+			a.Access.Scopes[0], a.Access.Holder = a.Links[2].Openings[0].Provision.Scope, a.Links[2].Openings[0].Provision.Holder
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*AccessDocument)
+		want   Outcome
+		link   int
+	}{
+		{"nothing", func(*AccessDocument) {}, Permit, 0},
+		{"at another holder", func(a *AccessDocument) { a.Access.Holder = hospital }, NotPermitted, 0},
+		{"handed on to another holder", wider(func(p *Provision) { p.Holder = hospital }), NotPermitted, 0},
+		{"any resource", wider(func(p *Provision) { p.Scope.Resource, p.Scope.Filter = "*", "" }), NotPermitted, 0},
+		{"to delete", wider(func(p *Provision) { p.Scope.Interactions |= Delete }), NotPermitted, 0},
+		{"any category", wider(func(p *Provision) { p.Scope.Filter = "" }), NotPermitted, 0},
+		{"sensitive", wider(func(p *Provision) { p.Scope.Sensitivities = AllSensitivities }), NotPermitted, 0},
+		{"in an emergency", wider(func(p *Provision) { p.Scope.Purpose = "BTG" }), NotPermitted, 0},
+		{"as many hand-offs", func(a *AccessDocument) { a.Links[2].Grant.Handoffs = a.Links[1].Grant.Handoffs }, BrokenChain, 2},
+		{"below another grant", func(a *AccessDocument) { a.Links[2].Grant.Parent = a.Links[1].Grant.Parent }, BrokenChain, 2},
+		{"without the patient", func(a *AccessDocument) { a.Links = a.Links[1:] }, BrokenChain, 0},
+		{"without the one between", func(a *AccessDocument) { a.Links = append(a.Links[:1:1], a.Links[2]) }, BrokenChain, 1},
+		{"from another grantor", func(a *AccessDocument) { a.Links[2].Grant.Grantor = hospital }, BrokenChain, 2},
+		{"for longer than it is", func(a *AccessDocument) { a.Links[2].Grant.Expires = now }, Expired, 2},
+	} {
+		d, grantee := handedOn(t, 3, provisions)
+		access := accessBy(t, d, grantee, laboratory, []Scope{laboratoryScope})
+		c.change(access)
+		var err error
+		last := &access.Links[len(access.Links)-1]
+		access.Access.Grant = last.Grant.ID(testDomain)
+		if last.Signature, err = Sign(access.Access.Grant, testKey("grantee 1")); err != nil {
+			t.Fatal(err)
+		}
+		if access.Signature, err = Sign(access.Access.Digest(testDomain), grantee); err != nil {
+			t.Fatal(err)
+		}
+		chain := anchors(access)
+		e := Examine(access, nil)
+		if v, err := e.Decide(chain.state(e.Entries()), now); err != nil || v.Outcome != c.want || v.Link != c.link {
+			t.Errorf("%s: got %s at link %d (%s), %v, want %s at link %d", c.name, v.Outcome, v.Link, v.Clause, err, c.want, c.link)
+		}
+	}
+}
+
 // What the chain says of any single entry that a decision needs, decides it;
 // and where one was not read, nothing is decided.
 func TestDecideNeedsEveryEntry(t *testing.T) {

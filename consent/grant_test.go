@@ -127,7 +127,8 @@ func TestOpenShowsTheLeast(t *testing.T) {
 			t.Errorf("link %d opens %+v", i, link.Openings)
 		}
 	}
-	parents, err := d.Parents[0].HandOff([]Provision{{Holder: laboratory, Scope: laboratoryScope}})
+	lab := Provision{Holder: laboratory, Scope: laboratoryScope}
+	parents, err := d.Parents[0].HandOff([]Provision{lab, lab})
 	if err != nil || len(parents) != 1 || len(parents[0].Provisions) != 1 {
 		t.Errorf("%d provisions are passed on, %v", len(parents[0].Provisions), err)
 	}

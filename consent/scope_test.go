@@ -42,6 +42,34 @@ func TestCoversWhatIsNarrower(t *testing.T) {
 	})
 }
 
+// Covers holds what scopes are for: what a narrower one admits, the wider one
+// admits as well. Here each is asked of single pieces of data.
+func TestCoversMeansAdmits(t *testing.T) {
+	admits := func(s *Scope, resource string, i Interactions, date uint64, sensitive Sensitivities) bool {
+		return (s.Resource == AnyResource || s.Resource == resource) && s.Interactions&i != 0 &&
+			date >= s.DataFrom && (s.DataUntil == 0 || date < s.DataUntil) && sensitive&^s.Sensitivities == 0
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		p, a := anyScope.Draw(t, "provision"), anyScope.Draw(t, "access")
+		if rapid.Bool().Draw(t, "alike") { // but for the dates
+			p, a.DataFrom, a.DataUntil = a, p.DataFrom, p.DataUntil
+		}
+		wider := p.Purpose != a.Purpose || p.Filter != "" && p.Filter != a.Filter || a.Resource == AnyResource && p.Resource != AnyResource
+		for _, resource := range []string{"Observation", "Condition"} {
+			for i := Create; i <= Search; i <<= 1 {
+				for date := range uint64(9) {
+					for _, sensitive := range []Sensitivities{0, 1, 2, 4} {
+						wider = wider || admits(&a, resource, i, date, sensitive) && !admits(&p, resource, i, date, sensitive)
+					}
+				}
+			}
+		}
+		if p.Covers(a) && wider {
+			t.Fatalf("%+v covers %+v, which admits more", p, a)
+		}
+	})
+}
+
 func TestScopeText(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := anyScope.Draw(t, "scope")
