@@ -388,6 +388,22 @@ func TestReconnects(t *testing.T) {
 	}
 }
 
+// TestDeployedAtOnce: only the first of several deployments can succeed.
+func TestDeployedAtOnce(t *testing.T) {
+	t.Parallel()
+	n, p := embedded(t)
+	var group sync.WaitGroup
+	for range 6 {
+		c := client(t, n, p)
+		group.Go(func() {
+			if _, err := c.Deploy(limited(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+}
+
 // TestManyAtOnce has several clients with one key, as of several processes,
 // each pay for several roots at once.
 func TestManyAtOnce(t *testing.T) {

@@ -130,6 +130,7 @@ const (
 
 	stuckAfter  = 3  // blocks that went by without a transaction
 	maxAttempts = 12 // of one job: first sendings and replacements
+	maxReverts  = 3  // estimates in a row
 	maxFailures = 10 // polls in a row that no endpoint answers
 )
 
@@ -284,9 +285,7 @@ func (p *posting) find(ctx context.Context, r *rpc.Client, v *view) error {
 func (p *posting) step(ctx context.Context, v *view) (*Posted, error) {
 	c := p.client
 	switch {
-	case v.receipt != nil && v.receipt.Status == 0:
-		return nil, &TransactionError{v.receipt.Transaction, "the contract refused it"}
-	case v.receipt != nil:
+	case v.receipt != nil && v.receipt.Status == 1:
 		if v.head.Number < v.receipt.BlockNumber {
 			return nil, nil
 		}
@@ -303,6 +302,8 @@ func (p *posting) step(ctx context.Context, v *view) (*Posted, error) {
 		return &Posted{Already: true, Block: Block{Time: v.entry}, Fee: new(big.Int)}, nil
 	case len(v.missing) == 0: // it is there, and only has to get deeper
 		return nil, nil
+	case v.receipt != nil:
+		return nil, &TransactionError{v.receipt.Transaction, "the contract refused it"}
 	}
 	if c.payer == nil {
 		return nil, ErrNoPayer
@@ -481,6 +482,10 @@ func (p *posting) send(ctx context.Context, v *view) error {
 		}
 		return err
 	})
+	if errors.Is(err, errReverts) && p.tries < maxReverts {
+		p.tries++ // somebody else may have brought it since: look again
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -518,6 +523,9 @@ func (p *posting) send(ctx context.Context, v *view) error {
 	}
 }
 
+// errReverts: the contract would refuse the transaction.
+var errReverts = &TransactionError{Reason: "the contract refuses it"}
+
 // estimate asks the node for the gas of a call, and adds a quarter.
 func (p *posting) estimate(ctx context.Context, r *rpc.Client, data []byte) (uint64, error) {
 	call := map[string]any{"from": p.client.payer.Address(), "input": hexutil.Bytes(data)}
@@ -527,10 +535,13 @@ func (p *posting) estimate(ctx context.Context, r *rpc.Client, data []byte) (uin
 	var gas hexutil.Uint64
 	err := r.CallContext(ctx, &gas, "eth_estimateGas", call)
 	var reverted rpc.DataError
-	if errors.As(err, &reverted) {
+	if errors.As(err, &reverted) && reverted.ErrorData() != nil {
 		if id := ContractBadSignatureErrorID(); strings.HasPrefix(fmt.Sprint(reverted.ErrorData()), hexutil.Encode(id[:4])) {
 			return 0, final{ErrBadSignature}
 		}
+	}
+	if err != nil && strings.Contains(strings.ToLower(err.Error()), "revert") {
+		return 0, final{errReverts}
 	}
 	return uint64(gas) + uint64(gas)/4, err
 }
