@@ -355,6 +355,25 @@ func TestWhoseRecord(t *testing.T) {
 			t.Errorf("record of %s: released %s, want %s", patient, got, want)
 		}
 	}
+	flag := func(fullURL, subject string) string {
+		return `{"fullUrl":"` + fullURL + `","resource":{"resourceType":"Flag","subject":{"reference":"` + subject + `"}}}`
+	}
+	for _, c := range []struct{ patient, flag, want string }{
+		// A relative reference is to the server that its entry is of.
+		{"https://h.example/fhir/Patient/p", flag("https://h.example/fhir/Flag/1", "Patient/p"), "Flag 1 Patient 1"},
+		{"https://h.example/fhir/Patient/p", flag("https://other.example/fhir/Flag/1", "Patient/p"), "Patient 1"},
+		{"https://h.example/fhir/Patient/p", flag("urn:uuid:1", "Patient/p"), "Flag 1 Patient 1"},
+		{"urn:uuid:2", flag("https://h.example/fhir/Flag/1", "Patient/p"), "Flag 1 Patient 1"},
+		{"urn:uuid:2", flag("https://h.example/fhir/Flag/1", "https://h.example/fhir/Patient/p"), "Flag 1 Patient 1"},
+		{"urn:uuid:2", flag("https://h.example/fhir/Flag/1", "https://other.example/fhir/Patient/p"), "Patient 1"},
+		{"urn:uuid:2", flag("urn:uuid:1", "https://h.example/fhir/Patient/p"), "Patient 1"},
+		{"#p", flag("urn:uuid:1", "#p"), "Patient 1"},
+	} {
+		bundle := `{"resourceType":"Bundle","type":"collection","entry":[{"fullUrl":"` + c.patient + `","resource":` + patientP + `},` + c.flag + `]}`
+		if got := words(release(t, []byte(bundle), "p", all).Counts); got != c.want {
+			t.Errorf("patient %s, %s: released %s, want %s", c.patient, c.flag, got, c.want)
+		}
+	}
 	for _, patient := range []string{"", "a b", "https://x", "Patient/p"} {
 		if _, err := Release(none, patient, all); err == nil {
 			t.Errorf("patient %q of a record without Patient: no error", patient)
@@ -461,6 +480,7 @@ func TestSensitivities(t *testing.T) {
 		{"label of any system", security("urn:x", "hiv"), consent.HIV},
 		{"label without system", observation("a", `"meta":{"security":[{"code":"SCA"}]}`), consent.SickleCell},
 		{"label elsewhere", coding(actCodes, "SDV"), consent.Violence},
+		{"restricted elsewhere", coding(confidentialities, "R"), consent.AllSensitivities},
 		{"other ActCode", coding(actCodes, "AMB"), 0},
 		{"normal", security(confidentialities, "N"), 0},
 		{"restricted", security(confidentialities, "R"), consent.AllSensitivities},
@@ -524,7 +544,8 @@ func TestSpread(t *testing.T) {
 
 // A sensitive Patient is withheld; the record is not, since all refers to it.
 func TestSensitivePatient(t *testing.T) {
-	bundle := collection(`{"resourceType":"Patient","id":"p","meta":{"security":[{"code":"R"}]}}`, observation("a", ""))
+	bundle := collection(`{"resourceType":"Patient","id":"p","meta":{"security":[{"code":"R"}]},"generalPractitioner":[{"reference":"Organization/o"}]}`,
+		observation("a", ""), `{"resourceType":"Organization","id":"o","type":[{"coding":[{"system":"http://loinc.org","code":"44249-1"}]}]}`)
 	if got := words(release(t, bundle, "", access(t, 0, 0, 0, "patient/*.rs")).Counts); got != "Observation 1" {
 		t.Errorf("released %s", got)
 	}

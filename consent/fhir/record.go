@@ -227,7 +227,7 @@ func (rec *record) spread(patient *resource) {
 				referrers[to] = append(referrers[to], r)
 			}
 		}
-		if r.sensitivities != 0 && r != patient {
+		if r.sensitivities != 0 {
 			changed = append(changed, r)
 		}
 	}
