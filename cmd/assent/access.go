@@ -55,21 +55,24 @@ func runAccess(ctx context.Context, o *accessOptions) error {
 	if err != nil {
 		return err
 	}
+	holder, err := o.party(o.holder)
+	if err != nil {
+		return err
+	}
+	wish.Holders = []common.Address{holder.account}
+	fitting, err := wish.Fit(grant)
+	if err != nil {
+		return err
+	}
+	var asked []consent.Scope
+	for _, p := range fitting {
+		asked = append(asked, p.Scope)
+	}
 	return o.withWallet(ctx, func(w *wallet.Wallet) error {
-		holder, err := o.meet(ctx, w, o.holder)
-		if err != nil {
+		if err := meet(ctx, w, holder); err != nil {
 			return err
 		}
-		wish.Holders = []common.Address{holder}
-		fitting, err := wish.Fit(grant)
-		if err != nil {
-			return err
-		}
-		var asked []consent.Scope
-		for _, p := range fitting {
-			asked = append(asked, p.Scope)
-		}
-		access, err := w.Access(ctx, grant, holder, asked, binding)
+		access, err := w.Access(ctx, grant, holder.account, asked, binding)
 		if err != nil {
 			return err
 		}

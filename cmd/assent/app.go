@@ -134,8 +134,11 @@ against your grants, and you can end any of them at any time.`,
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unknown command %s for %q: see %s --help", consent.Quote(args[0]), cmd.CommandPath(), cmd.CommandPath())
+	switch {
+	case len(args) > 0 && cmd.HasSubCommands():
+		return usagef("%s has no command %s: see %s --help", cmd.CommandPath(), consent.Quote(args[0]), cmd.CommandPath())
+	case len(args) > 0:
+		return usagef("%s takes no arguments: see %s --help", cmd.CommandPath(), cmd.CommandPath())
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -191,19 +192,63 @@ func readDocument[T any](a *app, path string, read func(io.Reader) (*T, error)) 
 	return document, nil
 }
 
-// party reads who is meant: an address, the file of a card, or the name on a
-// card that the wallet knows. The card is nil for an address.
-func (a *app) party(s string) (common.Address, *consent.CardDocument, error) {
+// party is somebody who was named on the command line.
+type party struct {
+	account common.Address
+	card    *consent.CardDocument // nil where an address was given
+}
+
+// party reads who is meant: an address, or the file of a card.
+func (a *app) party(s string) (party, error) {
 	if strings.HasPrefix(s, "0x") {
 		account, err := consent.ParseAddress(s)
 		if err != nil {
-			return common.Address{}, nil, usageError{err}
+			return party{}, usageError{err}
 		}
-		return account, nil, nil
+		return party{account: account}, nil
 	}
 	card, err := readDocument(a, s, consent.ReadCard)
 	if err != nil {
-		return common.Address{}, nil, fmt.Errorf("want an address or the file of a card: %w", err)
+		return party{}, fmt.Errorf("want an address or the file of a card: %w", err)
 	}
-	return card.Card.Account, card, nil
+	return party{card.Card.Account, card}, nil
+}
+
+// parties reads several.
+func (a *app) parties(given []string) ([]party, error) {
+	var read []party
+	for _, s := range given {
+		p, err := a.party(s)
+		if err != nil {
+			return nil, err
+		}
+		read = append(read, p)
+	}
+	return read, nil
+}
+
+// meet takes in the cards of those who were named.
+func meet(ctx context.Context, w *wallet.Wallet, parties ...party) error {
+	for _, p := range parties {
+		if p.card == nil {
+			continue
+		}
+		if err := w.Meet(ctx, p.card); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accounts gives the accounts of data holders; of none, the zero address, which
+// stands for any.
+func accounts(holders []party) []common.Address {
+	if len(holders) == 0 {
+		return []common.Address{{}}
+	}
+	var accounts []common.Address
+	for _, h := range holders {
+		accounts = append(accounts, h.account)
+	}
+	return accounts
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/spf13/cobra"
 
 	"github.com/assent-wallet/assent/consent"
@@ -79,16 +78,19 @@ func runGrant(ctx context.Context, o *grantOptions) error {
 	case o.grantee != "" && (len(o.only) > 0 || len(o.scopes.texts) == 0):
 		return usagef("a grant without a request needs at least one --scope, and no --only")
 	}
+	draft, holders, err := o.read()
+	if err != nil {
+		return err
+	}
 	return o.withWallet(ctx, func(w *wallet.Wallet) error {
 		if err := o.resume(ctx, w); err != nil {
 			return err
 		}
-		var draft *wallet.Draft
-		var err error
-		if o.request != "" {
-			draft, err = o.answer(ctx, w)
-		} else {
-			draft, err = o.draft(ctx, w)
+		if err := meet(ctx, w, holders...); err != nil {
+			return err
+		}
+		if draft.Answers != nil {
+			err = w.Receive(ctx, draft.Answers)
 		}
 		if answered, ok := errors.AsType[*wallet.AnsweredError](err); ok {
 			o.say("%v: here it is", answered)
@@ -96,6 +98,9 @@ func runGrant(ctx context.Context, o *grantOptions) error {
 		}
 		if err != nil {
 			return err
+		}
+		if draft.Answers != nil {
+			o.say("%s\n", consent.DescribeRequest(draft.Answers))
 		}
 		return o.sign(ctx, w, draft)
 	})
@@ -110,17 +115,35 @@ func (a *app) resume(ctx context.Context, w *wallet.Wallet) error {
 	return err
 }
 
+// read makes the draft that the flags say, and gives whose cards it names.
+func (o *grantOptions) read() (*wallet.Draft, []party, error) {
+	holders, err := o.parties(o.holders)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.request != "" {
+		draft, err := o.answer(holders)
+		return draft, holders, err
+	}
+	given, err := o.scopes.resolve()
+	if err != nil {
+		return nil, nil, err
+	}
+	draft := &wallet.Draft{Handoffs: o.handoffs, Provisions: wallet.Provide(given, accounts(holders))}
+	if draft.NotBefore, draft.Expires, err = o.span.resolve(o.now()); err != nil {
+		return nil, nil, err
+	}
+	grantee, err := o.party(o.grantee)
+	draft.Grantee = grantee.account
+	return draft, append(holders, grantee), err
+}
+
 // answer makes the draft that answers a request, narrowed as the flags say.
-func (o *grantOptions) answer(ctx context.Context, w *wallet.Wallet) (*wallet.Draft, error) {
+func (o *grantOptions) answer(holders []party) (*wallet.Draft, error) {
 	request, err := readDocument(o.app, o.request, consent.ReadRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := w.Receive(ctx, request); err != nil {
-		return nil, err
-	}
-	o.say("%s\n", consent.DescribeRequest(request))
-
 	draft := wallet.DraftFor(request)
 	if draft.NotBefore, draft.Expires, err = o.within(request); err != nil {
 		return nil, err
@@ -129,13 +152,11 @@ func (o *grantOptions) answer(ctx context.Context, w *wallet.Wallet) (*wallet.Dr
 	if err != nil {
 		return nil, err
 	}
-	holders := request.Request.Holders
-	if len(o.holders) > 0 {
-		if holders, err = o.holderAddresses(o.holders); err != nil {
-			return nil, err
-		}
+	at := request.Request.Holders
+	if len(holders) > 0 {
+		at = accounts(holders)
 	}
-	draft.Provisions = wallet.Provide(given, holders)
+	draft.Provisions = wallet.Provide(given, at)
 	draft.Handoffs = o.handoffs
 	return draft, nil
 }
@@ -206,25 +227,6 @@ func (o *grantOptions) narrowed(asked []consent.Scope) ([]consent.Scope, error) 
 		}
 	}
 	return only, nil
-}
-
-// draft makes the draft of a grant without a request.
-func (o *grantOptions) draft(ctx context.Context, w *wallet.Wallet) (*wallet.Draft, error) {
-	given, err := o.scopes.resolve()
-	if err != nil {
-		return nil, err
-	}
-	draft := &wallet.Draft{Handoffs: o.handoffs}
-	if draft.NotBefore, draft.Expires, err = o.span.resolve(o.now()); err != nil {
-		return nil, err
-	}
-	holders, err := o.holderAddresses(o.holders)
-	if err != nil {
-		return nil, err
-	}
-	draft.Provisions = wallet.Provide(given, holders)
-	draft.Grantee, err = o.meet(ctx, w, o.grantee)
-	return draft, err
 }
 
 // sign asks, signs, anchors and prints.
@@ -327,11 +329,18 @@ func runHandoff(ctx context.Context, o *handoffOptions) error {
 	if err != nil {
 		return err
 	}
-	if len(o.holders) > 0 {
-		if wish.Holders, err = o.holderAddresses(o.holders); err != nil {
-			return err
-		}
+	holders, err := o.parties(o.holders)
+	if err != nil {
+		return err
 	}
+	if len(holders) > 0 {
+		wish.Holders = accounts(holders)
+	}
+	grantee, err := o.party(o.grantee)
+	if err != nil {
+		return err
+	}
+	draft.Grantee = grantee.account
 	if draft.Provisions, err = wish.Fit(parent); err != nil {
 		return err
 	}
@@ -339,18 +348,9 @@ func runHandoff(ctx context.Context, o *handoffOptions) error {
 		if err := o.resume(ctx, w); err != nil {
 			return err
 		}
-		if draft.Grantee, err = o.meet(ctx, w, o.grantee); err != nil {
+		if err := meet(ctx, w, append(holders, grantee)...); err != nil {
 			return err
 		}
 		return o.sign(ctx, w, draft)
 	})
-}
-
-// meet reads who is meant, and takes in the card of whoever showed one.
-func (a *app) meet(ctx context.Context, w *wallet.Wallet, s string) (common.Address, error) {
-	account, card, err := a.party(s)
-	if err != nil || card == nil {
-		return account, err
-	}
-	return account, w.Meet(ctx, card)
 }

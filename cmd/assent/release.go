@@ -51,7 +51,7 @@ func runRelease(ctx context.Context, o *releaseOptions) error {
 	if err != nil {
 		return err
 	}
-	account, _, err := o.party(o.account)
+	patient, err := o.party(o.account)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func runRelease(ctx context.Context, o *releaseOptions) error {
 				return err
 			}
 			holder.Patient = func(_ context.Context, grantor common.Address) (string, error) {
-				if grantor != account {
+				if grantor != patient.account {
 					return "", consent.ErrUnknownPatient
 				}
 				return o.patient, nil

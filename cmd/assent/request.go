@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/spf13/cobra"
 
 	"github.com/assent-wallet/assent/consent"
@@ -53,17 +52,20 @@ func runRequest(ctx context.Context, o *requestOptions) error {
 	if err != nil {
 		return err
 	}
-	holders, err := o.holderAddresses(o.holders)
+	patient, err := o.party(o.patient)
+	if err != nil {
+		return err
+	}
+	holders, err := o.parties(o.holders)
 	if err != nil {
 		return err
 	}
 	return o.withWallet(ctx, func(w *wallet.Wallet) error {
-		patient, err := o.meet(ctx, w, o.patient)
-		if err != nil {
+		if err := meet(ctx, w, append(holders, patient)...); err != nil {
 			return err
 		}
 		request, err := w.Request(ctx, consent.Request{
-			Patient: patient, Scopes: asked, Holders: holders,
+			Patient: patient.account, Scopes: asked, Holders: accounts(holders),
 			NotBefore: notBefore, Expires: expires, Reason: o.reason,
 		})
 		if err != nil {
@@ -71,20 +73,4 @@ func runRequest(ctx context.Context, o *requestOptions) error {
 		}
 		return o.document(request)
 	})
-}
-
-// holderAddresses reads data holders; none given means any.
-func (a *app) holderAddresses(given []string) ([]common.Address, error) {
-	if len(given) == 0 {
-		return []common.Address{{}}, nil
-	}
-	var holders []common.Address
-	for _, s := range given {
-		holder, _, err := a.party(s)
-		if err != nil {
-			return nil, err
-		}
-		holders = append(holders, holder)
-	}
-	return holders, nil
 }

@@ -84,12 +84,13 @@ func (o *revokeOptions) prepare(ctx context.Context, w *wallet.Wallet, args []st
 		r, err := w.RevokeEverything(ctx)
 		return r, "everything that this wallet ever gave", err
 	case o.grantee != "":
-		grantee, err := o.meet(ctx, w, o.grantee)
+		// Whatever became of the card: who it names can be cut off.
+		grantee, err := o.party(o.grantee)
 		if err != nil {
 			return nil, "", err
 		}
-		r, err := w.RevokeGrantee(ctx, grantee)
-		return r, fmt.Sprintf("everything given to %s", grantee), err
+		r, err := w.RevokeGrantee(ctx, grantee.account)
+		return r, fmt.Sprintf("everything given to %s", grantee.account), err
 	}
 	grant, err := o.grant(ctx, w, args[0])
 	if err != nil {

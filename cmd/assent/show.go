@@ -102,7 +102,7 @@ func (a *app) showGrant(ctx context.Context, registry wallet.Registry, d *consen
 	standing := wallet.Standing{Document: d, Verdict: verdict}
 	return a.print(shown{
 		Kind: consent.KindGrant, ID: d.ID().Hex(), State: stateOf(&standing), Clause: verdict.Clause,
-		Words: fmt.Sprintf("Given by the key %s.\n%s", d.Grant.Grantor, consent.Describe(&d.Grant, d.Provisions, names)),
+		Words: consent.Describe(&d.Grant, d.Provisions, names),
 	})
 }
 

@@ -83,9 +83,9 @@ func runVerify(ctx context.Context, o *verifyOptions, path string) error {
 // asHolder gives the data holder that decides, but for what it looks up.
 func (o *verifyOptions) asHolder(c *chain) (*consent.Holder, error) {
 	h := &consent.Holder{Domain: c.domain, MaxAge: o.maxAge}
-	var err error
 	if o.holder != "" {
-		h.Account, _, err = o.party(o.holder)
+		named, err := o.party(o.holder)
+		h.Account = named.account
 		return h, err
 	}
 	_, profile, err := o.profile()
