@@ -83,7 +83,9 @@ func (s *sealer) run(ctx context.Context, wake <-chan struct{}) error {
 func (s *sealer) sealPending(ctx context.Context) error {
 	chain, pool := s.eth.BlockChain(), s.eth.TxPool()
 	for {
-		if err := pool.Sync(); err != nil { // else it still shows what the last block took in
+		// Else it still shows what the last block took in. It knows one waiter at a time: nobody but the sealer, and
+		// the beacon on its behalf, may call this.
+		if err := pool.Sync(); err != nil {
 			return err
 		}
 		parent := chain.CurrentBlock()
