@@ -34,9 +34,9 @@ type Released struct {
 	Bundle []byte
 	// Counts are the numbers of resources in the bundle, by type.
 	Counts map[string]int
-	// Withheld are the numbers of resources that were withheld, by type, those
-	// of nobody's or another's record included. They are for the data holder's
-	// own log and never for the requester.
+	// Withheld are the numbers of resources that were withheld, by type, with
+	// those that are nobody's own or another patient's. They are for the data
+	// holder's own log and never for the requester.
 	Withheld map[string]int
 }
 
@@ -59,7 +59,13 @@ type Released struct {
 //     resources that the filter names by _id.
 //   - Whose: the element that says whom it is about must be the patient, and no
 //     reference anywhere in the resource may name another patient.
-//   - Filter, dates (see Evaluable) and sensitive categories (see Unrecognised).
+//   - Filter and dates: see Evaluable.
+//   - Sensitive categories: the scope must have all that the resource is of, by
+//     its security labels, by any coding in it or in what it contains, and by
+//     what it refers to in the bundle, however far, except its encounter and
+//     the patient. A confidentiality label R or V without a category that is
+//     seen needs all eight. Labels of the bundle count for entries without any.
+//     For what is not seen, see Unrecognised.
 //   - Contained resources: a contained Patient, Bundle, Parameters or Binary
 //     withholds the whole. One of a type that can be a patient's own must be
 //     admitted by the same scope: by its type, by the parameters of the filter
@@ -71,8 +77,9 @@ type Released struct {
 //     patient's own, because their text repeats it.
 //
 // Release fails, and releases nothing, where the bundle is not strict JSON, is
-// over MaxBundle, has a resource or fullUrl twice, or does not show whose
-// record it is; and where a scope is not Evaluable or none of them can read.
+// over MaxBundle, nests or repeats beyond any real record, has a resource or
+// fullUrl twice, or does not show whose record it is; and where a scope is not
+// Evaluable or none of them can read.
 func Release(bundle []byte, patient string, access *consent.Access) (*Released, error) {
 	rules, err := newRules(access)
 	if err != nil {

@@ -14,8 +14,9 @@ import (
 
 // Limits of a bundle. FHIR sets none; real records stay far below them.
 const (
-	maxDepth   = 128 // objects and lists within each other
-	maxMembers = 256 // members of one object
+	maxDepth   = 128     // objects and lists within each other
+	maxMembers = 256     // members of one object
+	maxValues  = 1 << 22 // values of any kind, which bounds the memory
 )
 
 // value is one JSON value, with the bytes that it was read from.
@@ -56,11 +57,15 @@ func parse(text []byte) (*value, error) {
 }
 
 type parser struct {
-	text []byte
-	dec  *jsontext.Decoder
+	text   []byte
+	dec    *jsontext.Decoder
+	values int
 }
 
 func (p *parser) value(v *value, depth int) error {
+	if p.values++; p.values > maxValues {
+		return fmt.Errorf("more than %d values", maxValues)
+	}
 	before := p.dec.InputOffset()
 	token, err := p.dec.ReadToken()
 	if err != nil {
