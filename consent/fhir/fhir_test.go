@@ -508,8 +508,9 @@ func TestSensitivities(t *testing.T) {
 // A label on the bundle counts for what has none of its own.
 func TestLabelledBundle(t *testing.T) {
 	bundle := `{"resourceType":"Bundle","meta":{"security":[{"code":"HIV"}]},"type":"collection","entry":[{"resource":` +
-		patientP + `},{"resource":` + observation("a", "") + `},{"resource":` + observation("b", `"meta":{"security":[{"code":"N"}]}`) + `}]}`
-	for sensitivities, want := range map[consent.Sensitivities]string{0: "Observation 1", consent.HIV: "Observation 2 Patient 1"} {
+		patientP + `},{"resource":` + observation("a", "") + `},{"resource":` + observation("b", `"meta":{"security":[{"code":"N"}]}`) + `},{"resource":` +
+		observation("c", `"meta":{"security":[]},"extension":[{"security":{"code":"N"}}]`) + `}]}`
+	for sensitivities, want := range map[consent.Sensitivities]string{0: "Observation 1", consent.HIV: "Observation 3 Patient 1"} {
 		if got := words(release(t, []byte(bundle), "", access(t, sensitivities, 0, 0, "patient/*.rs")).Counts); got != want {
 			t.Errorf("with the categories %q: released %s, want %s", sensitivities, got, want)
 		}

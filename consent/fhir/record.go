@@ -28,7 +28,6 @@ type resource struct {
 	contained  []*value
 	unfit      bool // has something within that is never released
 	references []reference
-	labelled   bool // has security labels of its own
 	restricted bool // a confidentiality label R or V
 
 	// sensitivities are all categories that a scope needs to admit it.
@@ -78,7 +77,7 @@ func readRecord(text []byte, patient string) (*record, error) {
 	for i := range rec.resources {
 		r := &rec.resources[i]
 		r.read(r.value, place{resource: true, root: true})
-		if !r.labelled {
+		if len(r.value.find("meta.security")) == 0 {
 			r.sensitivities |= around.sensitivities
 			r.restricted = r.restricted || around.restricted
 		}
@@ -279,7 +278,7 @@ func (r *resource) read(v *value, at place) {
 		case "encounter", "context":
 			inside.occasion = true
 		case "security", "securityLabel":
-			inside.label, r.labelled = true, true
+			inside.label = true
 		case "reference":
 			ref.to = member.text
 			ref.patient = ref.patient || isPatient(member.text)
