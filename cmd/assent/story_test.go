@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -52,6 +53,7 @@ func withKeyring(do func() int) int {
 			panic(err)
 		}
 	}
+	before := maps.Clone(secrets)
 	code := do()
 	settings, err := wallet.DefaultHome().Settings()
 	if err != nil {
@@ -62,9 +64,16 @@ func withKeyring(do func() int) int {
 			secrets[name] = secret
 		}
 	}
+	if maps.Equal(before, secrets) {
+		return code
+	}
+	// A story may kill the command: the file is always whole.
 	text, err := json.Marshal(secrets)
 	if err == nil {
-		err = os.WriteFile(path, text, 0o600)
+		err = os.WriteFile(path+".new", text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
 	}
 	if err != nil {
 		panic(err)
