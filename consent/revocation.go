@@ -5,7 +5,6 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"fmt"
-	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
@@ -31,7 +30,7 @@ func AllSwitch(d Domain, epoch uint64) Switch {
 }
 
 func (d Domain) label(what string) Switch {
-	return Switch(fmt.Sprintf("revoke/%s/%d/%s", what, d.ChainID, strings.ToLower(d.Registry.Hex())))
+	return Switch(fmt.Sprintf("revoke/%s/%d/%#x", what, d.ChainID, d.Registry))
 }
 
 // Secret derives the switch's revocation secret from the grantor's key.

@@ -60,8 +60,9 @@ func (w *Wallet) cardID(account common.Address) common.Hash {
 
 // Names gives what the keys that the wallet knows call themselves.
 func (w *Wallet) Names(ctx context.Context) (consent.Names, error) {
+	// A card that is damaged leaves a key without a name, no more.
 	records, err := w.Documents.List(ctx, consent.KindCard)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrDamaged) {
 		return nil, err
 	}
 	names := make(consent.Names)

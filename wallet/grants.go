@@ -118,8 +118,9 @@ func (w *Wallet) post(ctx context.Context, d *consent.GrantDocument) error {
 // Resume posts the grants that were signed and never seen anchored, unless they
 // ended meanwhile, and gives how many it posted.
 func (w *Wallet) Resume(ctx context.Context) (int, error) {
+	// What is damaged is Grants' to tell: it keeps nobody from going on.
 	grants, err := w.stored(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrDamaged) {
 		return 0, err
 	}
 	posted := 0

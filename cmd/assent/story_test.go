@@ -155,6 +155,7 @@ func TestStories(t *testing.T) {
 			"field":  fieldCmd,
 			"anvil":  anvilCmd,
 			"mute":   muteCmd,
+			"port":   portCmd,
 		},
 	})
 }
@@ -276,11 +277,7 @@ func anvilCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: anvil variable flag…")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	ts.Check(err)
-	ts.Check(listener.Close())
+	port := freePort(ts)
 	ctx, cancel := context.WithCancel(context.Background())
 	flags := append([]string{"--port", port, "--silent", "--cache-path", ts.MkAbs(".anvil")}, args[1:]...)
 	cmd := exec.CommandContext(ctx, ts.Getenv("ANVIL"), flags...)
@@ -304,6 +301,23 @@ func anvilCmd(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Setenv(args[0], "http://127.0.0.1:"+port)
+}
+
+func freePort(ts *testscript.TestScript) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	ts.Check(err)
+	return port
+}
+
+// portCmd puts a port that is free into a variable.
+func portCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: port variable")
+	}
+	ts.Setenv(args[0], freePort(ts))
 }
 
 // muteCmd puts the URL of an endpoint that never answers into a variable.

@@ -150,7 +150,7 @@ func (n *node) run(dir string, address *net.TCPAddr) (err error) {
 	chain.SetSafe(head) // as after each block; a restart alone would leave it at the last finalized one
 
 	gate := new(gate)
-	server := &server{dir: dir, gate: gate, apis: n.apis(backend), http: address}
+	server := &server{dir: dir, gate: gate, apis: n.apis(backend, s), http: address}
 	n.stack.RegisterLifecycle(server)
 	n.sealer = &sealer{eth: backend, beacon: beacon, gate: gate, failed: func(err error) { n.close(err) }}
 	n.stack.RegisterLifecycle(n.sealer)
@@ -271,7 +271,7 @@ func genesis(s settings) *core.Genesis {
 }
 
 // apis are the JSON-RPC modules eth, net and web3. The library's others could rewind the chain or stop the node.
-func (n *node) apis(backend *eth.Ethereum) []rpc.API {
+func (n *node) apis(backend *eth.Ethereum, s settings) []rpc.API {
 	apis := []rpc.API{
 		{Namespace: "eth", Service: filters.NewFilterAPI(filters.NewFilterSystem(backend.APIBackend, filters.Config{}))},
 		{Namespace: "web3", Service: web3{n.stack.Server().Name}},
@@ -281,7 +281,8 @@ func (n *node) apis(backend *eth.Ethereum) []rpc.API {
 			apis = append(apis, api)
 		}
 	}
-	return apis
+	// Last, so that its methods take the place of the library's.
+	return append(apis, rpc.API{Namespace: "eth", Service: lending{s.key, new(big.Int).SetUint64(s.ChainID)}})
 }
 
 // silence keeps the library from ending the process without a word: it logs nothing by default, not even the reason

@@ -96,6 +96,13 @@ func (e *TransactionError) Error() string {
 	return fmt.Sprintf("transaction %s failed: %s", e.Transaction, e.Reason)
 }
 
+// NoCoinsError: the paying account has no coins, and the node lends none.
+type NoCoinsError struct{ Account common.Address }
+
+func (e *NoCoinsError) Error() string {
+	return fmt.Sprintf("nobody pays on this network: the account %s has no coins, and the node lends none: name a relay, or put coins on the account", e.Account)
+}
+
 // UnconfirmedError: a transaction was sent, and the waiting for its
 // confirmations ended before they were there. The same call takes the waiting
 // up again.
@@ -115,9 +122,10 @@ func IsChainError(err error) bool {
 	var (
 		transaction *TransactionError
 		unconfirmed *UnconfirmedError
+		noCoins     *NoCoinsError
 	)
 	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrNotDeployed) || errors.Is(err, ErrNoProxy) || errors.Is(err, ErrNoPayer) ||
-		errors.As(err, &transaction) || errors.As(err, &unconfirmed)
+		errors.As(err, &transaction) || errors.As(err, &unconfirmed) || errors.As(err, &noCoins)
 }
 
 // printable is an endpoint's error as a person may see it: without the URL,

@@ -63,7 +63,7 @@ const defaultTimeout = 10 * time.Second
 // done, else what the method says.
 type Client struct {
 	network Network
-	payer   Payer // nil: read only
+	payer   Payer // nil: none of its own; see choosePayer
 
 	paying sync.Mutex // held from taking a nonce until it is used
 

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"math/big"
@@ -12,29 +11,10 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/assent-wallet/assent/consent"
 )
-
-// Payer pays for transactions. It need not be whoever the entries are about.
-type Payer interface {
-	Address() common.Address
-	// SignTransaction signs what it is given for the chain (EIP-155).
-	SignTransaction(tx *types.Transaction, chainID *big.Int) (*types.Transaction, error)
-}
-
-// KeyPayer pays with a key that the program holds, as the embedded chain's.
-func KeyPayer(key *ecdsa.PrivateKey) Payer { return keyPayer{key} }
-
-type keyPayer struct{ key *ecdsa.PrivateKey }
-
-func (p keyPayer) Address() common.Address { return crypto.PubkeyToAddress(p.key.PublicKey) }
-
-func (p keyPayer) SignTransaction(tx *types.Transaction, chainID *big.Int) (*types.Transaction, error) {
-	return types.SignTx(tx, types.LatestSignerForChainID(chainID), p.key)
-}
 
 // Posted is an entry that is on chain, confirmed.
 type Posted struct {
@@ -148,6 +128,7 @@ func (c *Client) post(ctx context.Context, j *job) (Posted, error) {
 type posting struct {
 	client *Client
 	job    *job
+	payer  Payer                // who pays; nil until something has to be sent
 	sent   []*types.Transaction // what may still get into a block, the last sent last
 	tries  int
 	head   uint64 // number of the latest block when the last was sent
@@ -244,7 +225,7 @@ func (p *posting) look(ctx context.Context) (v *view, err error) {
 		// The nonce first: if it is used up and there is still no receipt
 		// afterwards, another transaction has it.
 		var nonce hexutil.Uint64
-		if err := r.CallContext(ctx, &nonce, "eth_getTransactionCount", c.payer.Address(), "latest"); err != nil {
+		if err := r.CallContext(ctx, &nonce, "eth_getTransactionCount", p.payer.Address(), "latest"); err != nil {
 			return err
 		}
 		v.nonce = uint64(nonce)
@@ -305,9 +286,6 @@ func (p *posting) step(ctx context.Context, v *view) (*Posted, error) {
 	case v.receipt != nil:
 		return nil, &TransactionError{v.receipt.Transaction, "the contract refused it"}
 	}
-	if c.payer == nil {
-		return nil, ErrNoPayer
-	}
 	if len(p.sent) > 0 {
 		last := p.sent[len(p.sent)-1]
 		switch {
@@ -324,6 +302,12 @@ func (p *posting) step(ctx context.Context, v *view) (*Posted, error) {
 			return nil, p.replace(ctx, v, last)
 		default:
 			return nil, nil
+		}
+	}
+	if p.payer == nil {
+		var err error
+		if p.payer, err = c.choosePayer(ctx); err != nil {
+			return nil, err
 		}
 	}
 	return nil, p.send(ctx, v)
@@ -389,7 +373,7 @@ func (p *posting) broadcast(ctx context.Context, tx *types.Transaction) error {
 		}
 		for _, part := range hopeless {
 			if strings.Contains(text, part) {
-				return final{&TransactionError{Reason: fmt.Sprintf("the node says %s to the paying account %s", consent.Quote(word.Error()), p.client.payer.Address())}}
+				return final{&TransactionError{Reason: fmt.Sprintf("the node says %s to the paying account %s", consent.Quote(word.Error()), p.payer.Address())}}
 			}
 		}
 		return err
@@ -464,7 +448,7 @@ func (p *posting) transaction(f fees, nonce, gas uint64, data []byte) (*types.Tr
 	} else {
 		tx = types.NewTx(&types.DynamicFeeTx{ChainID: id, Nonce: nonce, GasTipCap: f.tip, GasFeeCap: f.cap, Gas: gas, To: p.job.to, Data: data})
 	}
-	signed, err := c.payer.SignTransaction(tx, id)
+	signed, err := p.payer.SignTransaction(tx, id)
 	if err != nil {
 		return nil, fmt.Errorf("sign a transaction: %w", err)
 	}
@@ -493,11 +477,11 @@ func (p *posting) send(ctx context.Context, v *view) error {
 	defer c.paying.Unlock()
 	for poll := firstPoll; ; poll *= 2 {
 		if p.tries++; p.tries > maxAttempts {
-			return &TransactionError{Reason: fmt.Sprintf("%d attempts were refused or lost: others pay with the account %s as well, or its fees are too low: try again later", maxAttempts, c.payer.Address())}
+			return &TransactionError{Reason: fmt.Sprintf("%d attempts were refused or lost: others pay with the account %s as well, or its fees are too low: try again later", maxAttempts, p.payer.Address())}
 		}
 		var nonce hexutil.Uint64
 		err := c.do(ctx, p.job.registry, func(ctx context.Context, r *rpc.Client) error {
-			return r.CallContext(ctx, &nonce, "eth_getTransactionCount", c.payer.Address(), "pending")
+			return r.CallContext(ctx, &nonce, "eth_getTransactionCount", p.payer.Address(), "pending")
 		})
 		if err != nil {
 			return err
@@ -528,7 +512,7 @@ var errReverts = &TransactionError{Reason: "the contract refuses it"}
 
 // estimate asks the node for the gas of a call, and adds a quarter.
 func (p *posting) estimate(ctx context.Context, r *rpc.Client, data []byte) (uint64, error) {
-	call := map[string]any{"from": p.client.payer.Address(), "input": hexutil.Bytes(data)}
+	call := map[string]any{"from": p.payer.Address(), "input": hexutil.Bytes(data)}
 	if p.job.to != nil {
 		call["to"] = p.job.to
 	}
