@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ import (
 // However it goes, each request has one grant: what any run printed, what the
 // wallet lists and what the chain holds are the same.
 func TestCrash(t *testing.T) {
-	patients, kills := 4, 15
+	patients, kills := 4, 15 // each
 	if testing.Short() {
 		patients, kills = 2, 6
 	}
@@ -443,7 +444,7 @@ func (h *crashing) start(ctx context.Context, phrase string, args ...string) (*r
 	go func() {
 		r.err = r.cmd.Wait()
 		ended, ok := errors.AsType[*exec.ExitError](r.err)
-		r.killed = ok && ended.ExitCode() == -1
+		r.killed = ok && ended.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
 		close(r.ended)
 	}()
 	return r, nil
