@@ -9,9 +9,9 @@ import (
 
 	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/vm"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/assent-wallet/assent/consent"
@@ -258,29 +258,44 @@ func TestAnswerGas(t *testing.T) {
 	})
 }
 
+// onlyFor is code that answers yes if it is asked this digest and signature, in
+// the very bytes of an ABI-encoded call of isValidSignature.
+func onlyFor(t *testing.T, digest common.Hash, signature []byte) []byte {
+	t.Helper()
+	args, err := abi.Arguments{{Type: bytes32Type}, {Type: bytesType}}.Pack(digest, signature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := crypto.Keccak256([]byte{0x16, 0x26, 0xba, 0x7e}, args)
+	var a assembler
+	a.op(vm.CALLDATASIZE).push([]byte{0}).push([]byte{0}).op(vm.CALLDATACOPY)
+	a.op(vm.CALLDATASIZE).push([]byte{0}).op(vm.KECCAK256)
+	a.push(want).op(vm.EQ).push([]byte{0x16, 0x26, 0xba, 0x7e}).op(vm.MUL)
+	a.push([]byte{0xe0}).op(vm.SHL).push([]byte{0}).op(vm.MSTORE).push([]byte{32}).push([]byte{0}).op(vm.RETURN)
+	return a.assemble()
+}
+
 // TestAnswerCall: a contract account gets the digest and the signature's bytes
-// as they are.
+// as they are, whatever the contract's memory held before.
 func TestAnswerCall(t *testing.T) {
 	asked := common.Address{0xac}
 	for _, n := range []int{0, 1, 31, 32, 33, 64, 65, 66, 4095, consent.MaxSignature} {
 		signature := bytes.Repeat([]byte{0xa5}, n)
-		isValidSignature := abi.NewMethod("isValidSignature", "isValidSignature", abi.Function, "view", false, false, abi.Arguments{{Type: bytes32Type}, {Type: bytesType}}, nil)
-		args, err := isValidSignature.Inputs.Pack(filler("digest", 0), signature)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := append(isValidSignature.ID, args...)
-		var same assembler // answers yes if the keccak256 of its call data is that of want
-		same.op(vm.CALLDATASIZE).push([]byte{0}).push([]byte{0}).op(vm.CALLDATACOPY)
-		same.op(vm.CALLDATASIZE).push([]byte{0}).op(vm.KECCAK256)
-		hash := keccak(want)
-		same.push(hash[:]).op(vm.EQ).push([]byte{0x16, 0x26, 0xba, 0x7e}).op(vm.MUL)
-		same.push([]byte{0xe0}).op(vm.SHL).push([]byte{0}).op(vm.MSTORE).push([]byte{32}).push([]byte{0}).op(vm.RETURN)
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			e := newRegistry(t)
-			e.setCode(asked, same.assemble())
+			e.setCode(asked, onlyFor(t, filler("digest", 0), signature))
 			if yes, err := e.signed(registry.Address, asked, filler("digest", 0), signature, plenty); err != nil || !yes {
-				t.Errorf("got %t, %v; want a call with %s", yes, err, hexutil.Encode(want))
+				t.Errorf("signed is %t, %v", yes, err)
+			}
+			d := chainOf(t, domain, 2, now)
+			d.Links[0].Grant.Grantee, d.Links[1].Grant.Grantor, d.Links[1].Signature = asked, asked, signature
+			seal(t, d)
+			for _, call := range anchors(t, d) {
+				e.must(registry.Address, call)
+			}
+			e.setCode(asked, onlyFor(t, d.Links[1].Grant.ID(domain), signature))
+			if got := e.decide(registry.Address, d); got.Outcome != "Permit" {
+				t.Errorf("check says %v", got)
 			}
 		})
 	}
@@ -292,4 +307,25 @@ func TestAnswerCall(t *testing.T) {
 			t.Errorf("got %t, %v", yes, err)
 		}
 	})
+}
+
+// TestHalfOrder: the largest s that is taken is half the order of the curve.
+func TestHalfOrder(t *testing.T) {
+	e := newRegistry(t)
+	digest := filler("digest", 0)
+	for above, want := range []bool{true, false} {
+		// Of any r and s that are in range some key's signature is made.
+		signature := sign(t, keys[0], digest)
+		s := new(big.Int).Rsh(crypto.S256().Params().N, 1)
+		s.Add(s, big.NewInt(int64(above))).FillBytes(signature[32:64])
+		signature[64] -= 27
+		key, err := crypto.SigToPub(digest[:], signature)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signature[64] += 27
+		if got, err := e.signed(registry.Address, crypto.PubkeyToAddress(*key), digest, signature, plenty); err != nil || got != want {
+			t.Errorf("with s %d above half the order: %t, %v", above, got, err)
+		}
+	}
 }

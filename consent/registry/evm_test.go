@@ -18,7 +18,6 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/vm"
 	"github.com/ethereum/go-ethereum/core/vm/runtime"
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
 
@@ -187,8 +186,6 @@ func callWith(to common.Address, data []byte, config *runtime.Config) error {
 	_, _, err := runtime.Call(to, data, config)
 	return err
 }
-
-func keccak(data []byte) common.Hash { return crypto.Keccak256Hash(data) }
 
 var (
 	bytes32Type, _ = abi.NewType("bytes32", "", nil)
