@@ -45,7 +45,7 @@ type Options struct {
 	// Port 0 takes a free one, see [Chain.URL].
 	HTTP string
 	// AllowRemote permits an HTTP address that other computers can reach. There is no authentication: whoever reaches
-	// it can read everything and send transactions.
+	// it can read everything, send transactions, and have the funded account pay for them.
 	AllowRemote bool
 }
 
