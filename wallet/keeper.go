@@ -28,6 +28,7 @@ var (
 	ErrExists        = errors.New("there is one of that name already, of another wallet: choose another name")
 	ErrLocked        = errors.New("the keyring is locked: unlock it, which logging in to the desktop does, and try again")
 	ErrNoKeyring     = errors.New("this system has no keyring that is ready: start one, such as gnome-keyring or KWallet, and let it make its default collection; or choose an encrypted file with “--keystore file”")
+	ErrNoBus         = errors.New("there is no D-Bus session, through which the keyring is asked: log in to a desktop, or start one with “dbus-run-session”; or choose an encrypted file with “--keystore file”")
 	ErrTimedOut      = errors.New("the keyring did not answer in time: look for a window that asks to unlock it, perhaps on another screen, and try again")
 	ErrTooBig        = errors.New("the keyring takes nothing as long: choose an encrypted file with “--keystore file”")
 	ErrWrongPassword = errors.New("the password is wrong: try again")

@@ -154,8 +154,10 @@ func reason(err error) error {
 		return ErrAbsent
 	case errors.Is(err, keyring.ErrSetDataTooBig):
 		return ErrTooBig
-	case errors.Is(err, keyring.ErrUnsupportedPlatform), errors.Is(err, exec.ErrNotFound):
+	case errors.Is(err, keyring.ErrUnsupportedPlatform):
 		return ErrNoKeyring
+	case errors.Is(err, exec.ErrNotFound): // dbus-launch
+		return ErrNoBus
 	}
 	if said, ok := errors.AsType[dbus.Error](err); ok {
 		switch {
@@ -173,20 +175,21 @@ func reason(err error) error {
 		}
 	}
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
-		if runtime.GOOS != "darwin" { // dbus-launch, where there is no bus
-			return ErrNoKeyring
+		if runtime.GOOS != "darwin" { // dbus-launch
+			return ErrNoBus
 		}
 		if keychainLocked[ended.ExitCode()] {
 			return ErrLocked
 		}
 	}
-	if _, ok := errors.AsType[*net.OpError](err); ok { // the bus is gone
-		return ErrNoKeyring
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return ErrNoBus
 	}
 	switch text := err.Error(); {
-	case strings.Contains(text, "failed to unlock correct collection") && strings.Contains(text, "aliases/default"),
-		strings.HasPrefix(text, "dbus: couldn't determine address"),
+	case strings.HasPrefix(text, "dbus: couldn't determine address"),
 		strings.HasPrefix(text, "dbus: invalid bus address"):
+		return ErrNoBus
+	case strings.Contains(text, "failed to unlock correct collection") && strings.Contains(text, "aliases/default"):
 		return ErrNoKeyring
 	case strings.Contains(text, "failed to unlock correct collection"):
 		return ErrLocked

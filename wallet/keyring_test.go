@@ -100,9 +100,9 @@ func TestKeyringErrors(t *testing.T) {
 		{"absent", keyring.ErrNotFound, ErrAbsent},
 		{"too big", keyring.ErrSetDataTooBig, ErrTooBig},
 		{"platform", keyring.ErrUnsupportedPlatform, ErrNoKeyring},
-		{"no dbus-launch", &exec.Error{Name: "dbus-launch", Err: exec.ErrNotFound}, ErrNoKeyring},
-		{"no socket", &net.OpError{Op: "dial", Net: "unix", Err: syscall.ENOENT}, ErrNoKeyring},
-		{"no address", errors.New("dbus: couldn't determine address of session bus"), ErrNoKeyring},
+		{"no dbus-launch", &exec.Error{Name: "dbus-launch", Err: exec.ErrNotFound}, ErrNoBus},
+		{"no socket", &net.OpError{Op: "dial", Net: "unix", Err: syscall.ENOENT}, ErrNoBus},
+		{"no address", errors.New("dbus: couldn't determine address of session bus"), ErrNoBus},
 		{"no service", said("org.freedesktop.DBus.Error.ServiceUnknown"), ErrNoKeyring},
 		{"service does not start", said("org.freedesktop.DBus.Error.Spawn.ChildExited"), ErrNoKeyring},
 		{"no collection", errors.New("failed to unlock correct collection '/org/freedesktop/secrets/aliases/default'"), ErrNoKeyring},
@@ -134,7 +134,7 @@ func TestKeyringErrors(t *testing.T) {
 
 // Whatever fails says what to do next.
 func TestSecretErrorsSayWhatToDo(t *testing.T) {
-	for _, err := range []error{ErrAbsent, ErrExists, ErrLocked, ErrNoKeyring, ErrTimedOut, ErrTooBig, ErrWrongPassword, ErrUnreadable, ErrOtherWallet} {
+	for _, err := range []error{ErrAbsent, ErrExists, ErrLocked, ErrNoKeyring, ErrNoBus, ErrTimedOut, ErrTooBig, ErrWrongPassword, ErrUnreadable, ErrOtherWallet} {
 		if _, advice, found := strings.Cut(err.Error(), ": "); !found || advice == "" {
 			t.Errorf("%v: says only what failed", err)
 		}

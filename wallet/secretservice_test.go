@@ -96,9 +96,9 @@ func TestNoSessionBus(t *testing.T) {
 		"absurd":  {"DBUS_SESSION_BUS_ADDRESS=smoke:signals"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := child(t, "no service: no keyring")
+			c := child(t, "no bus")
 			c.Stderr = nil
-			c.Env = append(append(sessionless(), childVariable+"=no service: no keyring", "HOME="+t.TempDir()), variables...)
+			c.Env = append(append(sessionless(), childVariable+"=no bus", "HOME="+t.TempDir()), variables...)
 			if said, err := c.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, said)
 			}
@@ -180,6 +180,7 @@ func init() {
 	})
 	children["wrong password: locked"] = with(func(*os.Process) error { return all(k, ErrLocked) }, "another password", "--unlock")
 	children["never unlocked: no keyring"] = with(func(*os.Process) error { return all(k, ErrNoKeyring) }, "")
+	children["no bus"] = func() error { return all(k, ErrNoBus) }
 	children["no service: no keyring"] = func() error { return all(k, ErrNoKeyring) }
 	children["unlocked: hang"] = unlocked(func(daemon *os.Process) (err error) {
 		if err := daemon.Signal(syscall.SIGSTOP); err != nil {
