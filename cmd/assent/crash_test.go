@@ -6,12 +6,10 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -37,10 +35,6 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		patients, kills = 2, 6
 	}
-	program, err := exec.LookPath("assent") // as testscript.Main put it there
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	seed := uint64(time.Now().UnixNano())
@@ -49,7 +43,7 @@ func TestCrash(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range patients {
 		h := &crashing{
-			program: program, folder: t.TempDir(),
+			home:   newHome(t),
 			random: rand.New(rand.NewPCG(seed, uint64(i))),
 			killed: map[string]int{}, answers: map[string]string{},
 		}
@@ -91,12 +85,12 @@ const (
 
 // crashing is a home with a patient and a clinic whose commands are killed.
 type crashing struct {
-	program, folder string
-	random          *rand.Rand
-	whole           time.Duration // of a run that nothing disturbs
-	serve           *running      // nil: nobody serves the chain
-	killed          map[string]int
-	answers         map[string]string // by request: the one document of its grant
+	*home
+	random  *rand.Rand
+	whole   time.Duration // of a run that nothing disturbs
+	serve   *running      // nil: nobody serves the chain
+	killed  map[string]int
+	answers map[string]string // by request: the one document of its grant
 }
 
 func (h *crashing) survive(ctx context.Context, kills int) (err error) {
@@ -110,11 +104,7 @@ func (h *crashing) survive(ctx context.Context, kills int) (err error) {
 			return err
 		}
 	}
-	card, err := h.do(ctx, "card", "--wallet", "patient")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(h.folder, "patient.card.json"), card, 0o600); err != nil {
+	if err := h.keep(ctx, "patient.card.json", "card", "--wallet", "patient"); err != nil {
 		return err
 	}
 	chainBefore, err := h.chainID(ctx)
@@ -161,13 +151,9 @@ func (h *crashing) survive(ctx context.Context, kills int) (err error) {
 
 // request has the clinic ask once more.
 func (h *crashing) request(ctx context.Context) (path string, err error) {
-	text, err := h.do(ctx, "request", "--wallet", "clinic", "--patient", "patient.card.json",
-		"--scope", "patient/Observation.rs", "--for", "30d", "--reason", fmt.Sprint("request ", len(h.answers)))
-	if err != nil {
-		return "", err
-	}
 	path = fmt.Sprintf("%d.request.json", len(h.answers))
-	return path, os.WriteFile(filepath.Join(h.folder, path), text, 0o600)
+	return path, h.keep(ctx, path, "request", "--wallet", "clinic", "--patient", "patient.card.json",
+		"--scope", "patient/Observation.rs", "--for", "30d", "--reason", fmt.Sprint("request ", len(h.answers)))
 }
 
 func (h *crashing) grant(ctx context.Context, request string) (*running, error) {
@@ -374,7 +360,7 @@ func same(where string, got, want []string) error {
 }
 
 func (h *crashing) checkStore(ctx context.Context) error {
-	db, err := sql.Open("sqlite", filepath.Join(h.folder, "data", "assent", wallet.StoreFile))
+	db, err := sql.Open("sqlite", h.path(filepath.Join("data", "assent", wallet.StoreFile)))
 	if err != nil {
 		return err
 	}
@@ -395,28 +381,6 @@ func (h *crashing) chainID(ctx context.Context) (uint64, error) {
 	return s.ChainID, err
 }
 
-// read runs a command and decodes what it prints.
-func (h *crashing) read(ctx context.Context, into any, args ...string) error {
-	text, err := h.do(ctx, args...)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(text, into)
-}
-
-// do runs a command to its end and gives what it printed.
-func (h *crashing) do(ctx context.Context, args ...string) ([]byte, error) {
-	r, err := h.start(ctx, "", args...)
-	if err != nil {
-		return nil, err
-	}
-	<-r.ended
-	if r.err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), r.err, r.stderr.String())
-	}
-	return r.stdout.Bytes(), nil
-}
-
 // running is a command that runs, or has ended.
 type running struct {
 	cmd    *exec.Cmd
@@ -431,13 +395,8 @@ type running struct {
 
 // start starts a command in the home. said is closed when it says the phrase.
 func (h *crashing) start(ctx context.Context, phrase string, args ...string) (*running, error) {
-	r := &running{cmd: exec.CommandContext(ctx, h.program, args...), phrase: phrase, said: make(chan struct{}), ended: make(chan struct{})}
-	r.cmd.Dir = h.folder
-	r.cmd.Env = append(os.Environ(), "HOME="+h.folder, "XDG_CONFIG_HOME="+filepath.Join(h.folder, "config"),
-		"XDG_DATA_HOME="+filepath.Join(h.folder, "data"), "XDG_RUNTIME_DIR="+h.folder, keyringFile+"="+filepath.Join(h.folder, "keyring.json"))
-	r.cmd.Stdout = &r.stdout
-	r.cmd.Stderr = listener{r}
-	r.cmd.SysProcAttr = ownSession
+	r := &running{cmd: h.command(ctx, args...), phrase: phrase, said: make(chan struct{}), ended: make(chan struct{})}
+	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, listener{r}
 	if err := r.cmd.Start(); err != nil {
 		return nil, err
 	}
