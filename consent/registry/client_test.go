@@ -1,8 +1,11 @@
 package registry_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -231,7 +234,7 @@ func TestVectorDecisionsAnvil(t *testing.T) {
 	t.Parallel()
 	var v decisionVectors
 	vectors(t, "decisions.json", &v)
-	n, r := anvil(t, "--no-mining", "--timestamp", "1", "--disable-block-gas-limit", "--no-request-size-limit")
+	n, r := anvil(t, "--accounts", "1", "--no-mining", "--timestamp", "1", "--disable-block-gas-limit", "--no-request-size-limit")
 	n.Registry = v.Domain.Registry
 	c := client(t, n, nil)
 	do(t, r, nil, "anvil_setCode", v.Domain.Registry, hexutil.Bytes(registry.RuntimeCode))
@@ -639,12 +642,94 @@ func TestUnconfirmed(t *testing.T) {
 func TestNobodyPays(t *testing.T) {
 	t.Parallel()
 	n, r := anvil(t)
-	if _, err := placed(t, n, r, nil).Anchor(limited(t), filler("root", 0)); !errors.Is(err, registry.ErrNoPayer) {
+	if _, err := placed(t, n, r, nil).Anchor(limited(t), filler("root", 0)); !errors.Is(err, registry.ErrNoPayer) || !registry.IsChainError(err) {
 		t.Errorf("without a payer: %v", err)
 	}
+	var noCoins *registry.NoCoinsError
+	if _, err := client(t, n, payerOf(9)).Anchor(limited(t), filler("root", 0)); !errors.As(err, &noCoins) || noCoins.Account != account(9) || !registry.IsChainError(err) {
+		t.Errorf("with a payer who has nothing: %v", err)
+	}
+	do(t, r, nil, "anvil_setBalance", account(9), (*hexutil.Big)(big.NewInt(1)))
 	var failed *registry.TransactionError
 	if _, err := client(t, n, payerOf(9)).Anchor(limited(t), filler("root", 0)); !errors.As(err, &failed) || !strings.Contains(err.Error(), account(9).Hex()) {
-		t.Errorf("with a payer who has nothing: %v", err)
+		t.Errorf("with a payer who has too little: %v", err)
+	}
+}
+
+// TestLent: where a payer has no coins, an account of the node's pays.
+func TestLent(t *testing.T) {
+	t.Parallel()
+	n, r := anvil(t, "--accounts", "1")
+	var lent []common.Address
+	do(t, r, &lent, "eth_accounts")
+	placed(t, n, r, nil)
+	for i, p := range []registry.Payer{nil, payerOf(9)} {
+		if posted, err := client(t, n, p).Anchor(limited(t), filler("root", i)); err != nil || posted.Already {
+			t.Errorf("%+v, %v", posted, err)
+		}
+	}
+	count := 0
+	for event, err := range client(t, n, nil).Events(limited(t), 0) {
+		if count++; err != nil || event.Sender != lent[0] {
+			t.Errorf("%+v, %v", event, err)
+		}
+	}
+	if count != 2 {
+		t.Errorf("%d events", count)
+	}
+}
+
+// TestLentOther: what a node signs must be what it was asked to sign.
+func TestLentOther(t *testing.T) {
+	t.Parallel()
+	n, r := anvil(t, "--accounts", "1")
+	placed(t, n, r, nil)
+	for name, spoil := range map[string]func(tx map[string]any){
+		"another root":    func(tx map[string]any) { tx["input"] = hexutil.Bytes(pack(t, "anchor", filler("root", 1))) },
+		"another place":   func(tx map[string]any) { tx["to"] = account(1) },
+		"another nonce":   func(tx map[string]any) { tx["nonce"] = "0x7" },
+		"another value":   func(tx map[string]any) { tx["value"] = "0x1" },
+		"another gas":     func(tx map[string]any) { tx["gas"] = "0x5208" },
+		"another fee cap": func(tx map[string]any) { tx["maxFeePerGas"] = "0xffffffffff" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			node := httptest.NewServer(between(t, "http://"+n.Endpoints[0].Name, spoil))
+			defer node.Close()
+			n := n
+			n.Endpoints = []registry.Endpoint{registry.URL(node.URL)}
+			if _, err := client(t, n, nil).Anchor(limited(t), filler("root", 0)); err == nil || !strings.Contains(err.Error(), "does not pay") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// between passes JSON-RPC on to a node, and changes what that is asked to sign.
+func between(t *testing.T, node string, spoil func(tx map[string]any)) http.HandlerFunc {
+	return func(w http.ResponseWriter, request *http.Request) {
+		body, err := io.ReadAll(request.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		var call map[string]any // not of a batch, which stays as it is
+		if json.Unmarshal(body, &call) == nil && call["method"] == "eth_signTransaction" {
+			spoil(call["params"].([]any)[0].(map[string]any))
+			if body, err = json.Marshal(call); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+		answer, err := http.Post(node, "application/json", bytes.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer answer.Body.Close()
+		w.Header().Set("Content-Type", "application/json")
+		if _, err := io.Copy(w, answer.Body); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

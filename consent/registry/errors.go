@@ -22,7 +22,7 @@ var (
 	// ErrNoProxy: the network lacks the deterministic deployment proxy, so its registry has an address of its own.
 	ErrNoProxy = errors.New("the network lacks the deployment proxy " + Proxy.Hex() + ": deploy without it and name the registry's address in the settings")
 
-	// ErrNoPayer: the client was made without a Payer, and can only read.
+	// ErrNoPayer: the client was made without a Payer, and the node lends no account.
 	ErrNoPayer = errors.New("nobody pays for transactions on this network: name a relay or a paying account")
 
 	// ErrBadSignature: the account did not sign its retirement.

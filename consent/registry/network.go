@@ -63,7 +63,7 @@ const defaultTimeout = 10 * time.Second
 // done, else what the method says.
 type Client struct {
 	network Network
-	payer   Payer // nil: none of its own; see choosePayer
+	payer   Payer // nil: none of its own, see choosePayer
 
 	paying sync.Mutex // held from taking a nonce until it is used
 
@@ -77,8 +77,8 @@ type connection struct {
 	checked bool // the registry's code was found there
 }
 
-// New makes a client, which connects when it is first used. The payer may be
-// nil for one that only reads.
+// New makes a client, which connects when it is first used. Where the payer is
+// nil or has no coins, an account that the node lends pays.
 func New(network Network, payer Payer) *Client {
 	if network.Registry == (common.Address{}) {
 		network.Registry = Address

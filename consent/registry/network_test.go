@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,8 +39,8 @@ func embedded(t testing.TB) (registry.Network, registry.Payer) {
 	}, registry.KeyPayer(chain.Key())
 }
 
-// anvil is a fresh Foundry node and its network; its own memory is capped, and
-// so is the time that it takes to start. Account i of payerOf has ether there.
+// anvil is a fresh Foundry node and its network; its memory is capped, and so is
+// the time that it takes to start. The first three of payerOf have ether there.
 func anvil(t testing.TB, args ...string) (registry.Network, *rpc.Client) {
 	t.Helper()
 	program, err := filepath.Abs(filepath.Join("node_modules", "@foundry-rs", "anvil-linux-amd64", "bin", "anvil"))
@@ -51,7 +52,10 @@ func anvil(t testing.TB, args ...string) (registry.Network, *rpc.Client) {
 			require(t, "anvil", "npm ci in this folder installs it: "+err.Error())
 		}
 	}
-	args = append([]string{"--port", "0", "--chain-id", "1337", "--cache-path", t.TempDir(), "--accounts", "1"}, args...)
+	if !slices.Contains(args, "--accounts") { // none to lend
+		args = append(args, "--accounts", "0")
+	}
+	args = append([]string{"--port", "0", "--chain-id", "1337", "--cache-path", t.TempDir()}, args...)
 	// The shell caps the address space at 4 GB and becomes anvil.
 	cmd := exec.Command("sh", append([]string{"-c", `ulimit -v 4194304; exec "$@"`, "sh", program}, args...)...)
 	out, err := cmd.StdoutPipe()

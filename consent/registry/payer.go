@@ -67,7 +67,8 @@ func (c *Client) choosePayer(ctx context.Context) (Payer, error) {
 	return nil, ErrNoPayer
 }
 
-// lender pays with an account that the node keeps the key of.
+// lender pays with an account that the node keeps the key of. What the node
+// signs has to be what it is asked to sign, to the last bit.
 type lender struct {
 	client  *Client
 	account common.Address
@@ -97,6 +98,10 @@ func (l lender) SignTransaction(tx *types.Transaction, chainID *big.Int) (*types
 	lent := new(types.Transaction)
 	if err := lent.UnmarshalBinary(signed); err != nil {
 		return nil, fmt.Errorf("the node's account %s does not pay: it answers with no transaction: %w", l.account, err)
+	}
+	signer := types.LatestSignerForChainID(chainID)
+	if from, err := types.Sender(signer, lent); err != nil || from != l.account || signer.Hash(lent) != signer.Hash(tx) {
+		return nil, fmt.Errorf("the node's account %s does not pay: the node signed another transaction than it was asked to", l.account)
 	}
 	return lent, nil
 }
