@@ -178,5 +178,13 @@ func table(w io.Writer, rows [][]string) {
 	t.Flush()
 }
 
+// number says how many there are of what one is called.
+func number(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 // say talks to a person who may be there.
 func (a *app) say(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }

@@ -48,7 +48,7 @@ as a network by its URL.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runChainServe(cmd.Context(), o) },
 	}
 	c.Flags().StringVar(&o.listen, "listen", "", "also serve JSON-RPC over HTTP on this host:port")
-	c.Flags().BoolVar(&o.remote, "allow-remote", false, "let --listen be reached from other computers; nothing there asks for a password")
+	c.Flags().BoolVar(&o.remote, "allow-remote", false, "let --listen be reached from other computers; whoever reaches it may read and post")
 	return c
 }
 
@@ -78,8 +78,12 @@ func runChainServe(ctx context.Context, o *chainServeOptions) error {
 		return err
 	}
 	o.say("interrupt it to end it")
-	<-ctx.Done()
-	return nil
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-embedded.Done():
+		return embedded.Err()
+	}
 }
 
 func chainStatusCommand(a *app) *cobra.Command {

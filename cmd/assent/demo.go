@@ -385,7 +385,7 @@ func (d *demo) takeBack(ctx context.Context, s *step) error {
 	if err := d.patient.Revoke(ctx, revocation); err != nil {
 		return err
 	}
-	s.happened("One secret is revealed on the chain: %d grant ended.", len(revocation.Grants))
+	s.happened("One secret is revealed on the chain: %s ended.", number(len(revocation.Grants), "grant"))
 	access, err := d.access(ctx, d.clinic)
 	if err != nil {
 		return err

@@ -37,6 +37,8 @@ type grantOptions struct {
 	request string
 	grantee string
 	only    []string
+
+	left consent.Sensitivities // asked for and not named by --sensitive
 }
 
 func grantCommand(a *app) *cobra.Command {
@@ -102,6 +104,9 @@ func runGrant(ctx context.Context, o *grantOptions) error {
 		if draft.Answers != nil {
 			o.say("%s\n", consent.DescribeRequest(draft.Answers))
 		}
+		if o.left != 0 {
+			o.say("Asked for and left out, since it is sensitive: %s. To include it: --sensitive NAME.\n", o.left)
+		}
 		return o.sign(ctx, w, draft)
 	})
 }
@@ -110,7 +115,7 @@ func runGrant(ctx context.Context, o *grantOptions) error {
 func (a *app) resume(ctx context.Context, w *wallet.Wallet) error {
 	posted, err := w.Resume(ctx)
 	if posted > 0 {
-		a.say("anchored %d grants that were signed before", posted)
+		a.say("anchored %s that an earlier command had signed", number(posted, "grant"))
 	}
 	return err
 }
@@ -188,9 +193,8 @@ func (o *grantOptions) narrowed(asked []consent.Scope) ([]consent.Scope, error) 
 		return nil, err
 	}
 	var given []consent.Scope
-	var left consent.Sensitivities
 	for _, scope := range asked {
-		left |= scope.Sensitivities &^ mask
+		o.left |= scope.Sensitivities &^ mask
 		scope.Sensitivities &= mask
 		scope.DataFrom = max(scope.DataFrom, from)
 		if until != 0 && (scope.DataUntil == 0 || until < scope.DataUntil) {
@@ -200,9 +204,6 @@ func (o *grantOptions) narrowed(asked []consent.Scope) ([]consent.Scope, error) 
 			return nil, err
 		}
 		given = append(given, scope)
-	}
-	if left != 0 {
-		o.say("asked for and left out, since they are sensitive: %s (to include one: --sensitive NAME)", left)
 	}
 	if len(o.only) == 0 {
 		return given, nil
@@ -253,7 +254,7 @@ func (o *consentOptions) sign(ctx context.Context, w *wallet.Wallet, draft *wall
 	if err != nil {
 		return err
 	}
-	o.say("anchored: it counts from now on")
+	o.say("anchored: the chain has it, so it counts")
 	return o.document(grant)
 }
 

@@ -59,7 +59,7 @@ func runRevoke(ctx context.Context, o *revokeOptions, args []string) error {
 		if err != nil {
 			return err
 		}
-		o.say("This ends %s: %d active grants that this wallet knows of. It takes effect in the next block and cannot be undone.", what, len(revocation.Grants))
+		o.say("This ends %s: %s that this wallet knows of. It takes effect in the next block and cannot be undone.", what, number(len(revocation.Grants), "active grant"))
 		if err := o.confirm(ctx, o.yes, "End it?"); err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func runRevoke(ctx context.Context, o *revokeOptions, args []string) error {
 		for _, g := range revocation.Grants {
 			result.Grants = append(result.Grants, g.Document.ID().Hex())
 		}
-		return o.result(result, func(out io.Writer) { fmt.Fprintf(out, "ended %s: %d grants\n", what, len(result.Grants)) })
+		return o.result(result, func(out io.Writer) { fmt.Fprintf(out, "ended %s: %s\n", what, number(len(result.Grants), "grant")) })
 	})
 }
 
