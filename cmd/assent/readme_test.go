@@ -88,13 +88,22 @@ func TestREADMEExitCodes(t *testing.T) {
 	}
 }
 
-// TestREADMECommands requires that every command of the README is one.
+// TestREADMECommands requires that every command line of the README is one.
 func TestREADMECommands(t *testing.T) {
-	root := (&app{}).command()
-	for _, line := range regexp.MustCompile("(?m)(?:^|&& |`)assent( [a-z-]+)+").FindAllString(readme(t), -1) {
-		line = line[strings.Index(line, "assent"):]
-		if _, rest, err := root.Find(strings.Fields(line)[1:]); err != nil || len(rest) > 0 && !strings.HasPrefix(line, "assent network") {
-			t.Errorf("%q is no command: %v %v", line, rest, err)
+	text := strings.ReplaceAll(readme(t), "\\\n", " ")
+	lines := regexp.MustCompile("(?m)(?:^|&& |`)(assent [a-z][^`&|#>\n]*)").FindAllStringSubmatch(text, -1)
+	if len(lines) < 15 {
+		t.Fatalf("only %d command lines were found", len(lines))
+	}
+	for _, line := range lines {
+		c, rest, err := (&app{}).command().Find(strings.Fields(line[1])[1:])
+		if err != nil || c.HasSubCommands() {
+			t.Errorf("%q is no command: %v", line[1], err)
+		}
+		for _, word := range rest {
+			if name, ok := strings.CutPrefix(word, "--"); ok && c.Flag(name) == nil {
+				t.Errorf("%q: %s has no flag --%s", line[1], c.CommandPath(), name)
+			}
 		}
 	}
 }
