@@ -95,8 +95,10 @@ func TestREADMECommands(t *testing.T) {
 	if len(lines) < 15 {
 		t.Fatalf("only %d command lines were found", len(lines))
 	}
+	root := (&app{}).command()
+	root.InitDefaultCompletionCmd()
 	for _, line := range lines {
-		c, rest, err := (&app{}).command().Find(strings.Fields(line[1])[1:])
+		c, rest, err := root.Find(strings.Fields(line[1])[1:])
 		if err != nil || c.HasSubCommands() {
 			t.Errorf("%q is no command: %v", line[1], err)
 		}
