@@ -159,8 +159,11 @@ func (a *app) showPhrase(ctx context.Context, name string, entropy []byte) (show
 				return false, err
 			}
 			if answer == "later" {
-				a.say("the wallet has no backup yet: run “assent wallet export” when you have pen and paper")
-				return true, nil
+				settings, err := a.home.Settings()
+				if err == nil && !settings.Wallets[name].Backup {
+					a.say("the wallet has no backup yet: run “assent wallet export” when you have pen and paper")
+				}
+				return true, err
 			}
 			if answer == words[i] {
 				break
