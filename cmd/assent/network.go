@@ -109,7 +109,7 @@ are deep. A revocation counts at once in any case.`,
 		},
 	}
 	flags := c.Flags()
-	flags.StringArrayVar(&o.rpc, "rpc", nil, "an RPC endpoint: an http, https, ws or wss URL, or the path of a socket (repeatable: the next is tried where one fails)")
+	flags.StringArrayVar(&o.rpc, "rpc", nil, "an endpoint: a URL (http, https, ws, wss) or a socket's path (repeatable, tried in order)")
 	flags.Uint64Var(&o.chainID, "chain-id", 0, "the chain's id (default as the first endpoint says)")
 	flags.StringVar(&o.registry, "registry", "", "the registry's address, only where the network lacks the deployment proxy")
 	flags.Uint64Var(&o.confirmations, "confirmations", 1, "how many blocks must hold an entry before it counts")
