@@ -138,7 +138,7 @@ func (want *Wish) Fit(grant *consent.GrantDocument) ([]consent.Provision, error)
 			if err != nil {
 				return nil, err
 			}
-			if !o.Provision.Scope.Covers(scope) {
+			if !o.Provision.Scope.Covers(scope) || consent.CheckScope(scope) != nil { // the dates may leave nothing
 				continue
 			}
 			for _, holder := range want.holders(o.Provision.Holder) {
