@@ -196,25 +196,6 @@ func TestTerminalGrant(t *testing.T) {
 		}
 		nothingSigned(t, h)
 	})
-	t.Run("dumb", func(t *testing.T) {
-		for _, args := range [][]string{answer, append(answer, "--accept-risk", "any-holder")} {
-			dumb := *h
-			dumb.env = append(dumb.env, "TERM=dumb")
-			talk := dumb.talk(t, args...)
-			talk.end(t, exitUsage)
-			if said := talk.stderr.String(); !strings.HasSuffix(said, "assent: this terminal is too simple to ask for a confirmation: give --yes\n") || talk.stdout.Len() > 0 {
-				t.Errorf("said %q", said)
-			}
-		}
-		nothingSigned(t, h)
-	})
-	t.Run("no terminal", func(t *testing.T) {
-		stdout, said, code, err := h.try(t.Context(), append(answer, "--accept-risk", "any-holder")...)
-		if stdout != "" || code != exitUsage || err != nil || !strings.HasSuffix(said, "assent: there is no terminal to ask for a confirmation: give --yes\n") {
-			t.Errorf("printed %q, exit code %d, %v, said %q", stdout, code, err, said)
-		}
-		nothingSigned(t, h)
-	})
 	t.Run("yes", func(t *testing.T) {
 		talk := h.talk(t, answer...)
 		talk.expect(t, risk)
@@ -233,6 +214,47 @@ func TestTerminalGrant(t *testing.T) {
 			t.Errorf("the grants are %v, and %q was printed", grants, talk.stdout.String())
 		}
 	})
+}
+
+// Where nobody can be asked, the error names the flag that answers instead, and
+// nothing is done.
+func TestTerminalMissing(t *testing.T) {
+	t.Parallel()
+	h := asked(t)
+	dumb := *h
+	dumb.env = append(dumb.env, "TERM=dumb")
+	for _, c := range []struct {
+		line, says string
+	}{
+		{"grant --request request.json", "for a confirmation: give --yes"},
+		{"grant --request request.json --accept-risk any-holder", "for a confirmation: give --yes"},
+		{"revoke --everything", "for a confirmation: give --yes"},
+		{"wallet retire", "for a confirmation: give --yes"},
+		{"wallet recover other", "for the recovery phrase: give --phrase-file"},
+		{"init other --keystore file", "for a password: give --password-file"},
+		{"wallet export", "the recovery phrase is shown on a terminal only, and there is none here"},
+	} {
+		t.Run(c.line, func(t *testing.T) {
+			stdout, stderr, code, err := h.try(t.Context(), strings.Fields(c.line)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			talk := dumb.talk(t, strings.Fields(c.line)...)
+			talk.end(t, exitUsage)
+			for _, said := range []string{stderr, talk.stderr.String()} {
+				if !strings.HasSuffix(said, c.says+"\n") {
+					t.Errorf("said %q, want it to end with %q", said, c.says)
+				}
+			}
+			if code != exitUsage || stdout != "" || talk.stdout.Len() > 0 || talk.heard != "" {
+				t.Errorf("exit code %d, printed %q, %q and, at the terminal, %q", code, stdout, talk.stdout.String(), talk.heard)
+			}
+		})
+	}
+	nothingSigned(t, h)
+	if list := must(t)(h.do(t.Context(), "wallet", "list", "--json")); strings.Contains(list, "other") {
+		t.Errorf("a wallet was made: %s", list)
+	}
 }
 
 // TestTerminalTmux answers a request as a patient does: in a terminal, reading
