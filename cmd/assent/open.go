@@ -71,14 +71,13 @@ func openEmbedded(ctx context.Context, a *app, folder string) (*chain, error) {
 		return nil, err
 	}
 	c := embeddedChain(a, embedded)
-	if err := c.CheckCode(ctx); errors.Is(err, registry.ErrNotDeployed) {
+	err = c.CheckCode(ctx)
+	if errors.Is(err, registry.ErrNotDeployed) {
 		_, err = c.Deploy(ctx)
-	} else if err != nil {
-		err = fmt.Errorf("the embedded chain: %w", err)
 	}
 	if err != nil {
 		c.close()
-		return nil, err
+		return nil, fmt.Errorf("the embedded chain: %w", err)
 	}
 	return c, nil
 }
