@@ -157,7 +157,17 @@ func (h *crashing) request(ctx context.Context) (path string, err error) {
 }
 
 func (h *crashing) grant(ctx context.Context, request string) (*running, error) {
-	return h.start(ctx, "You would sign", "grant", "--verbose", "--wallet", "patient", "--request", request, "--yes", "--accept-risk", "any-holder")
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	r, err := h.start(ctx, "You would sign", "grant", "--verbose", "--wallet", "patient", "--request", request, "--yes", "--accept-risk", "any-holder")
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	go func() {
+		<-r.ended
+		cancel()
+	}()
+	return r, nil
 }
 
 // disturb answers a request and kills who is at work, at a moment between 0 and
@@ -253,7 +263,7 @@ func (h *crashing) heard(ctx context.Context, grant *running, request string) er
 		here = 1
 	}
 	before := h.killed[untold] - here
-	resumed := strings.Contains(said, "anchored 1 grants that were signed before")
+	resumed := strings.Contains(said, "that an earlier command had signed")
 	known := strings.Contains(said, "anchored before, on network")
 	var where string
 	switch {
@@ -397,6 +407,9 @@ type running struct {
 func (h *crashing) start(ctx context.Context, phrase string, args ...string) (*running, error) {
 	r := &running{cmd: h.command(ctx, args...), phrase: phrase, said: make(chan struct{}), ended: make(chan struct{})}
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, listener{r}
+	// What takes too long says where it waits.
+	r.cmd.Cancel = func() error { return r.cmd.Process.Signal(syscall.SIGQUIT) }
+	r.cmd.WaitDelay = 5 * time.Second
 	if err := r.cmd.Start(); err != nil {
 		return nil, err
 	}
