@@ -48,7 +48,10 @@ func (w *Wallet) keepCard(ctx context.Context, card *consent.CardDocument) error
 		return err
 	}
 	record.Time = card.Card.Time
-	return w.Documents.Renew(ctx, record)
+	if err := w.Documents.Renew(ctx, record); err != nil {
+		return err
+	}
+	return w.met(ctx, card.Card.Account)
 }
 
 // cardID is where the newest card of an account is kept: one for each account

@@ -168,6 +168,13 @@ func (s *Standing) Active() bool { return s.Verdict.Outcome == consent.Permit }
 // each with the verdict on it at this moment. Where rows of the store are
 // damaged, it gives the others and an error that names them.
 func (w *Wallet) Grants(ctx context.Context) ([]Standing, error) {
+	grants, _, err := w.judged(ctx)
+	return grants, err
+}
+
+// judged gives the grants as Grants does, and the state that they were judged
+// on.
+func (w *Wallet) judged(ctx context.Context) ([]Standing, consent.State, error) {
 	grants, damaged := w.stored(ctx)
 	// One read for all, so that they are judged on one block, and at once.
 	var need consent.Entries
@@ -183,14 +190,14 @@ func (w *Wallet) Grants(ctx context.Context) ([]Standing, error) {
 	need.Anchors, need.Revocations, need.Accounts = once(need.Anchors), once(need.Revocations), once(need.Accounts)
 	state, err := w.Registry.Read(ctx, need)
 	if err != nil {
-		return nil, err
+		return nil, state, err
 	}
 	for i := range grants {
 		if grants[i].Verdict, err = examinations[i].Decide(state, w.now()); err != nil {
-			return nil, err
+			return nil, state, err
 		}
 	}
-	return grants, damaged
+	return grants, state, damaged
 }
 
 // once leaves each entry once.
