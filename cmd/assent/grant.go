@@ -247,7 +247,7 @@ func (o *consentOptions) sign(ctx context.Context, w *wallet.Wallet, draft *wall
 	if err := o.acceptRisks(ctx, draft.Risks(contract)); err != nil {
 		return err
 	}
-	if err := o.confirm(ctx, o.yes, "Sign this?"); err != nil {
+	if err := o.yesNoQuestion(ctx, o.yes, "Sign this?"); err != nil {
 		return err
 	}
 	grant, err := w.Grant(ctx, draft)
@@ -275,7 +275,7 @@ func (o *consentOptions) acceptRisks(ctx context.Context, risks []consent.Risk) 
 		if o.yes {
 			continue
 		}
-		if err := o.confirm(ctx, false, "Do you accept that?"); err != nil {
+		if err := o.yesNoQuestion(ctx, false, "Do you accept that?"); err != nil {
 			return err
 		}
 	}

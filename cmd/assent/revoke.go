@@ -60,7 +60,7 @@ func runRevoke(ctx context.Context, o *revokeOptions, args []string) error {
 			return err
 		}
 		o.say("This ends %s: %s that this wallet knows of. It takes effect in the next block and cannot be undone.", what, number(len(revocation.Grants), "active grant"))
-		if err := o.confirm(ctx, o.yes, "End it?"); err != nil {
+		if err := o.yesNoQuestion(ctx, o.yes, "End it?"); err != nil {
 			return err
 		}
 		if err := w.Revoke(ctx, revocation); err != nil {

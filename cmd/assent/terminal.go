@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -86,8 +87,8 @@ func interruptible[T any](ctx context.Context, read func() (T, error)) (T, error
 	}
 }
 
-// confirm asks a question that yes answers; anything else is no.
-func (a *app) confirm(ctx context.Context, yes bool, question string) error {
+// confirm asks a question that one of the answers agrees to; anything else is no.
+func (a *app) confirm(ctx context.Context, yes bool, question string, agreeing ...string) error {
 	if yes {
 		return nil
 	}
@@ -96,13 +97,17 @@ func (a *app) confirm(ctx context.Context, yes bool, question string) error {
 		return err
 	}
 	defer t.close()
-	answer, err := t.ask(ctx, question+" [y/N] ")
+	answer, err := t.ask(ctx, question)
 	if err != nil {
 		return err
 	}
-	switch strings.ToLower(answer) {
-	case "y", "yes":
-		return nil
+	if !slices.Contains(agreeing, strings.ToLower(answer)) {
+		return errors.New("nothing was done: the answer was no")
 	}
-	return errors.New("nothing was done: the answer was no")
+	return nil
+}
+
+// yesNoQuestion asks a question whose answer is no unless it is yes.
+func (a *app) yesNoQuestion(ctx context.Context, yes bool, question string) error {
+	return a.confirm(ctx, yes, question+" [y/N] ", "y", "yes")
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -100,7 +99,7 @@ func runWalletExport(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := a.confirm(ctx, false, "Whoever sees the recovery phrase has the wallet. Show it now?"); err != nil {
+	if err := a.yesNoQuestion(ctx, false, "Whoever sees the recovery phrase has the wallet. Show it now?"); err != nil {
 		if usage := (usageError{}); errors.As(err, &usage) {
 			return usagef("the recovery phrase is shown on a terminal only, and there is none here")
 		}
@@ -202,7 +201,7 @@ func runWalletRetire(ctx context.Context, o *walletRetireOptions) error {
 	return o.withWallet(ctx, func(w *wallet.Wallet) error {
 		account := w.Signer.Address().Hex()
 		o.say("This ends the account %s for ever, on this network. Nothing that it signs will ever count again.", account)
-		if err := o.confirmWord(ctx, o.yes, "retire"); err != nil {
+		if err := o.confirm(ctx, o.yes, "Type retire to do it: ", "retire"); err != nil {
 			return err
 		}
 		if err := w.Retire(ctx); err != nil {
@@ -213,24 +212,4 @@ func runWalletRetire(ctx context.Context, o *walletRetireOptions) error {
 		}
 		return o.result(retired{account}, func(out io.Writer) { fmt.Fprintf(out, "retired %s\n", account) })
 	})
-}
-
-// confirmWord asks for a word to be typed, for what cannot be undone.
-func (a *app) confirmWord(ctx context.Context, yes bool, word string) error {
-	if yes {
-		return nil
-	}
-	t, err := openTerminal("for a confirmation", "--yes")
-	if err != nil {
-		return err
-	}
-	defer t.close()
-	answer, err := t.ask(ctx, fmt.Sprintf("Type %s to do it: ", word))
-	if err != nil {
-		return err
-	}
-	if !strings.EqualFold(answer, word) {
-		return errors.New("nothing was done: the word was another")
-	}
-	return nil
 }
