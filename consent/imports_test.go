@@ -32,7 +32,8 @@ var importRules = map[string]struct {
 	"consent/relay":    {[]string{"consent"}, "a sponsor sees 32 bytes, never records or keys"},
 	"wallet":           {[]string{"consent"}, "keys stay away from networks: what posts comes in as an interface"},
 	"tui":              {[]string{"wallet", "consent"}, "screens show what the wallet does and do nothing by themselves"},
-	"cmd/assent": {[]string{"consent", "consent/registry", "consent/devchain", "consent/fhir", "consent/gateway", "consent/relay", "wallet", "tui"},
+	"tui/background":   {nil, "it has to be set up before the libraries of the screen"},
+	"cmd/assent": {[]string{"consent", "consent/registry", "consent/devchain", "consent/fhir", "consent/gateway", "consent/relay", "wallet", "tui", "tui/background"},
 		"it wires everything, and nothing wires it"},
 }
 

@@ -1,0 +1,126 @@
+package tui
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/wallet"
+)
+
+// soonDays is how near the end of a grant is said.
+const soonDays = 3
+
+// state is all that the screens show, as it was at one moment.
+type state struct {
+	*wallet.Overview
+	rows   []row  // of Access, in its order
+	active int    // grants that count now
+	soon   int    // of these, those that end within soonDays
+	next   uint64 // when a window begins or ends next, unix seconds; 0: never
+}
+
+// row is a grant of the list on Access.
+type row struct {
+	*wallet.Entry
+	phase wallet.Phase
+	what  string // its data in plain words
+	hay   string // what a filter searches
+}
+
+// rank is the order of phases in the list.
+var rank = map[wallet.Phase]int{
+	wallet.PhaseSigned: 0, wallet.PhaseSent: 0, wallet.PhaseNotAnchored: 0,
+	wallet.PhaseActive: 1, wallet.PhaseNotYet: 2, wallet.PhaseExpired: 3,
+	wallet.PhaseRevoked: 4, wallet.PhaseRetired: 4, wallet.PhaseInvalid: 5,
+}
+
+func newState(o *wallet.Overview) *state {
+	s := &state{Overview: o}
+	for i := range o.Grants {
+		e := &o.Grants[i]
+		r := row{Entry: e, phase: e.Phase(), what: whatOf(e.Document.Provisions)}
+		r.hay = strings.ToLower(strings.Join([]string{string(r.phase), consent.Quote(o.Names[e.With()]), e.With().Hex(), r.what, e.ID.Hex(), direction(e)}, " "))
+		s.rows = append(s.rows, r)
+		g := &e.Document.Grant
+		if r.phase == wallet.PhaseActive {
+			s.active++
+			if ending(g.Expires, o.Time) {
+				s.soon++
+			}
+		}
+		for _, at := range []uint64{g.NotBefore, g.Expires} {
+			if at > o.Time && (s.next == 0 || at < s.next) && e.Revoked == 0 {
+				s.next = at
+			}
+		}
+	}
+	slices.SortStableFunc(s.rows, func(a, b row) int {
+		if d := rank[a.phase] - rank[b.phase]; d != 0 {
+			return d
+		}
+		x, y := a.Document.Grant.Expires, b.Document.Grant.Expires
+		if a.phase != wallet.PhaseActive && a.phase != wallet.PhaseNotYet {
+			x, y = y, x // of what is over, the latest first
+		}
+		return cmp.Compare(x, y)
+	})
+	return s
+}
+
+func ending(expires, now uint64) bool { return expires > now && expires-now <= soonDays*24*60*60 }
+
+func direction(e *wallet.Entry) string {
+	if e.Given {
+		return "to"
+	}
+	return "from"
+}
+
+// whatOf names the data of provisions, each once.
+func whatOf(openings []consent.Opening) string {
+	var words []string
+	for i := range openings {
+		if what := openings[i].Provision.Scope.What(); !slices.Contains(words, what) {
+			words = append(words, what)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// search gives the rows that a filter leaves, each word of it somewhere.
+func (s *state) search(filter string) []*row {
+	words := strings.Fields(strings.ToLower(filter))
+	found := make([]*row, 0, len(s.rows))
+	for i := range s.rows {
+		if matches(s.rows[i].hay, words) {
+			found = append(found, &s.rows[i])
+		}
+	}
+	return found
+}
+
+func matches(hay string, words []string) bool {
+	for _, word := range words {
+		if !strings.Contains(hay, word) {
+			return false
+		}
+	}
+	return true
+}
+
+// maxDate is the last second of the year 9999.
+const maxDate = 253402300799
+
+func date(t uint64) string { return format(t, "2 Jan 2006") }
+
+func moment(t uint64) string { return format(t, "2 Jan 2006 15:04 UTC") }
+
+func format(t uint64, layout string) string {
+	if t > maxDate {
+		return "after the year 9999"
+	}
+	return time.Unix(int64(t), 0).UTC().Format(layout)
+}
