@@ -76,6 +76,7 @@ func TestCrash(t *testing.T) {
 const (
 	killedGrant    = "kills of grant"
 	killedServe    = "kills of chain serve"
+	gaveUp         = "runs of grant that gave up when chain serve was killed"
 	beforeSigning  = "kills of grant, before the grant was stored"
 	afterSigning   = "kills of grant, after the grant was stored and before it was on the chain"
 	afterAnchoring = "kills of grant, after the grant was on the chain and before the wallet knew"
@@ -218,6 +219,11 @@ func (h *crashing) disturb(ctx context.Context, request string, moment float64) 
 		kills++
 	}
 	<-grant.ended
+	// Who loses the chain at an awkward moment may give up, and say so.
+	if ended, ok := errors.AsType[*exec.ExitError](grant.err); ok && ended.ExitCode() == exitChain && killServe {
+		h.killed[gaveUp]++
+		grant.err = nil
+	}
 	return kills, h.heard(ctx, grant, request)
 }
 
