@@ -92,14 +92,14 @@ func (p *accessPage) actions(m *Model) []action {
 		}
 	}
 	actions := []action{
-		on([]string{"enter"}, "enter", "look closer", func() tea.Cmd {
+		on([]string{"enter"}, "enter", "open", func() tea.Cmd {
 			m.open(&grantPage{id: p.row(m).ID})
 			return nil
 		}).unless(some),
 	}
 	actions = append(actions, revoking(m, func() *row { return p.row(m) })...)
 	actions = append(actions,
-		on([]string{"n"}, "n", "give on your own", func() tea.Cmd { m.open(&givePage{}); return nil }).unless(m.loaded),
+		on([]string{"n"}, "n", "give", func() tea.Cmd { m.open(&givePage{}); return nil }).unless(m.loaded),
 		on([]string{"/"}, "/", "filter", func() tea.Cmd { p.filtering = true; return nil }).unless(m.loaded),
 	)
 	if p.filter.String() != "" {
@@ -229,7 +229,11 @@ func (l layout) row(m *Model, r *row, t timeline, here bool) string {
 		line += fit(cut(r.what, l.what-1), l.what)
 	}
 	if l.end > 0 {
-		line += fit(date(g.Expires), l.end)
+		end := g.Expires
+		if r.Revoked != 0 {
+			end = min(end, r.Revoked)
+		}
+		line += fit(date(end), l.end)
 	}
 	return line + style.Render(t.bar(g.NotBefore, g.Expires, r.Revoked))
 }
@@ -322,7 +326,7 @@ func (p *grantPage) view(m *Model, w, h int) []string {
 
 // saving writes a grant to a file, for whoever it was given to.
 func (m *Model) saving(r func() *row) action {
-	return on([]string{"w"}, "w", "write it to a file", func() tea.Cmd {
+	return on([]string{"w"}, "w", "write to a file", func() tea.Cmd {
 		return m.save(r().Document)
 	}).unless(func() string {
 		switch {

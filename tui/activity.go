@@ -19,7 +19,7 @@ func (p *activityPage) actions(m *Model) []action {
 		return len(m.state.Events)
 	}
 	actions := []action{
-		on([]string{"enter"}, "enter", "look closer", func() tea.Cmd {
+		on([]string{"enter"}, "enter", "open", func() tea.Cmd {
 			e := &m.state.Events[p.keep(n())]
 			if e.Request != nil {
 				m.open(&textPage{text: consent.DescribeRequest(e.Request)})

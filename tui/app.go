@@ -542,14 +542,15 @@ func (m *Model) header() string {
 	var names, brief []string
 	for i, name := range tabNames {
 		if counts[i] > 0 {
-			name += fmt.Sprintf(" %d", counts[i])
+			name += " " + thousands(uint64(counts[i]))
 		}
 		if i == tabAccess && m.state != nil && m.state.soon > 0 {
-			name += fmt.Sprintf(" (%d soon)", m.state.soon)
+			name += " (" + thousands(uint64(m.state.soon)) + " soon)"
 		}
 		style, digit := m.styles.dim, fmt.Sprint(i+1)
 		if i == m.tab {
-			style, digit, name = m.styles.chosen, name, "["+name+"]"
+			name = "[" + name + "]"
+			style, digit = m.styles.chosen, name
 		}
 		names, brief = append(names, style.Render(name)), append(brief, style.Render(digit))
 	}
@@ -558,8 +559,12 @@ func (m *Model) header() string {
 	if m.head.Block > 0 {
 		right += " · block " + thousands(m.head.Block)
 	}
+	// Where room is short the program's name goes first, then the screens' names.
+	if ansi.StringWidth(left)+ansi.StringWidth(right)+3 > m.width {
+		left = " " + strings.Join(names, "  ")
+	}
 	if ansi.StringWidth(left) > m.width {
-		left = " " + m.styles.title.Render("Assent") + "  " + strings.Join(brief, " ")
+		left = " " + strings.Join(brief, "  ")
 	}
 	if gap := m.width - ansi.StringWidth(left) - ansi.StringWidth(right) - 1; gap >= 2 {
 		left += strings.Repeat(" ", gap) + right

@@ -19,8 +19,8 @@ func (p *walletPage) actions(m *Model) []action {
 		actions = append(actions, m.unlocking())
 	}
 	actions = append(actions,
-		on([]string{"c"}, "c", "write your card to a file", func() tea.Cmd { return m.card("") }).unless(m.closed),
-		on([]string{"n"}, "n", "change the name on your card", func() tea.Cmd {
+		on([]string{"c"}, "c", "write your card", func() tea.Cmd { return m.card("") }).unless(m.closed),
+		on([]string{"n"}, "n", "rename your card", func() tea.Cmd {
 			m.open(&askPage{
 				question: "What shall your key call itself?",
 				hint:     "Everybody who gets your card or a request of yours reads it. It proves nothing.",
@@ -99,7 +99,7 @@ func (p *walletPage) view(m *Model, w, h int) []string {
 			head += ", " + ago(now-m.head.Time)
 		}
 		add("chain", head)
-		add("known", fmt.Sprintf("%s, %s, %s that waits", count(len(m.state.Grants), "grant"), count(len(m.state.People), "key"), count(len(m.state.Waiting), "request")))
+		add("known", fmt.Sprintf("%s, %s, %s waiting", count(len(m.state.Grants), "grant"), count(len(m.state.People), "key"), count(len(m.state.Waiting), "request")))
 	}
 	if m.trouble != "" {
 		lines = append(lines, "")

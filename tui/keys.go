@@ -61,8 +61,6 @@ func (m *Model) footer(actions []action) string {
 		if width := ansi.StringWidth(item) + 3; width <= room {
 			b.WriteString(m.styles.key.Render(help.Key) + " " + help.Desc + " · ")
 			room -= width
-		} else {
-			break
 		}
 	}
 	return " " + b.String() + m.styles.key.Render("?") + " keys"

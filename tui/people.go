@@ -36,16 +36,16 @@ func (p *peoplePage) actions(m *Model) []action {
 		return ""
 	}
 	actions := []action{
-		on([]string{"v"}, "v", "verify: compare the address", func() tea.Cmd { return m.verify(p.chosen(m)) }).unless(some),
-		on([]string{"a"}, "a", "add a card", func() tea.Cmd {
+		on([]string{"v"}, "v", "verify", func() tea.Cmd { return m.verify(p.chosen(m)) }).unless(some),
+		on([]string{"a"}, "a", "add", func() tea.Cmd {
 			m.open(m.askParty(func(common.Address) {}))
 			return nil
 		}).unless(m.loaded),
-		on([]string{"n"}, "n", "give to this person", func() tea.Cmd {
+		on([]string{"n"}, "n", "give", func() tea.Cmd {
 			m.open(&givePage{to: p.chosen(m).Account, offers: make([]bool, len(wallet.Offers))})
 			return nil
 		}).unless(some),
-		on([]string{"p"}, "p", "take back all of this person", func() tea.Cmd {
+		on([]string{"p"}, "p", "take back all", func() tea.Cmd {
 			account := p.chosen(m).Account
 			return m.takeBack("everything that you gave to "+m.party(account), func(ctx context.Context) (*wallet.Revocation, error) {
 				return m.session.Wallet.RevokeGrantee(ctx, account)

@@ -35,11 +35,11 @@ func (p *requestsPage) actions(m *Model) []action {
 		return ""
 	}
 	actions := []action{
-		on([]string{"enter"}, "enter", "look closer, narrow, sign", func() tea.Cmd {
+		on([]string{"enter"}, "enter", "open", func() tea.Cmd {
 			m.open(newReview(m, p.chosen(m)))
 			return nil
 		}).unless(some),
-		on([]string{"a"}, "a", "add a request", func() tea.Cmd {
+		on([]string{"a"}, "a", "add", func() tea.Cmd {
 			m.open(&addPage{askPage{
 				question: "The path of a request, or the request itself",
 				hint:     "Drop the file on this window, or type its path, or paste the whole document. Then enter.",

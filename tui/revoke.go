@@ -35,7 +35,7 @@ func revoking(m *Model, chosen func() *row) []action {
 		return ""
 	}
 	return []action{
-		on([]string{"r"}, "r", "take it back", func() tea.Cmd {
+		on([]string{"r"}, "r", "take back", func() tea.Cmd {
 			r := chosen()
 			document := r.Document
 			return m.takeBack("the grant to "+m.party(r.With()), func(ctx context.Context) (*wallet.Revocation, error) {
@@ -51,7 +51,7 @@ func revoking(m *Model, chosen func() *row) []action {
 			}
 			return ""
 		}),
-		on([]string{"p"}, "p", "take back all of this person", func() tea.Cmd {
+		on([]string{"p"}, "p", "take back all from this person", func() tea.Cmd {
 			grantee := chosen().With()
 			return m.takeBack("everything that you gave to "+m.party(grantee), func(ctx context.Context) (*wallet.Revocation, error) {
 				return m.session.Wallet.RevokeGrantee(ctx, grantee)

@@ -51,7 +51,7 @@ func (m *Model) post(p *signingPage) tea.Cmd {
 
 func (p *signingPage) actions(m *Model) []action {
 	actions := []action{
-		on([]string{"w"}, "w", "write it to a file", func() tea.Cmd { return m.save(p.document) }).unless(func() string {
+		on([]string{"w"}, "w", "write to a file", func() tea.Cmd { return m.save(p.document) }).unless(func() string {
 			if !p.anchored {
 				return "it is not anchored yet, so it does not count"
 			}

@@ -19,7 +19,7 @@ const welcome = `This is a consent wallet. With it you say who may read what of 
 
 What it is: a key of your own, kept in this computer's keyring. With it you sign who may see what. Only meaningless numbers go to a chain. Whoever holds your record looks there, and lets nobody in whom you did not allow.
 
-What it is not: it holds no health data. It cannot make anybody forget what they have read. It cannot help where a hospital does not ask it. Nobody, we neither, can give your key back to you: the words that you are about to write on paper are the only copy.`
+What it is not: it holds no health data. It cannot make anybody forget what they have read. It cannot help where a hospital does not ask it. Nobody can give your key back to you, we cannot either: the words that you are about to write on paper are the only copy.`
 
 func (p *welcomePage) actions(m *Model) []action {
 	idle := func() string {
@@ -38,7 +38,7 @@ func (p *welcomePage) actions(m *Model) []action {
 			m.open(&placePage{entropy: entropy})
 			return nil
 		}).unless(idle),
-		on([]string{"r"}, "r", "restore one from its phrase", func() tea.Cmd {
+		on([]string{"r"}, "r", "restore one", func() tea.Cmd {
 			m.open(&askPage{
 				question: "The recovery phrase", entry: entry{},
 				hint: "12 to 24 words with a space between them. See that nobody looks on.",
@@ -118,7 +118,7 @@ func (p *placePage) view(m *Model, w, h int) []string {
 		pointer(at == 1)+"in a file that a password encrypts", "")
 	text := "The keyring opens when you log in. This is the usual choice."
 	if at == 1 {
-		text = "For computers without a keyring. Without the password nobody can open the file, you neither."
+		text = "For computers without a keyring. Without the password nobody can open the file, not even you."
 	}
 	lines = append(lines, wrap(text, w)...)
 	if m.busy("keep") {
