@@ -93,13 +93,19 @@ func (a *app) command() *cobra.Command {
 read what part of your health record, for what purpose and until when. Only
 opaque hashes go to a chain. Whoever holds the record checks every request
 against your grants, and you can end any of them at any time.`,
-		Example: `  assent demo                  # see the whole story in a few seconds
+		Example: `  assent                       # the terminal app
+  assent demo                  # see the whole story in a few seconds
   assent init                  # make a wallet of your own`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if onTerminal() {
+				return runTUI(cmd.Context(), a)
+			}
+			return cmd.Help()
+		},
 	}
 	cobra.EnableCommandSorting = false
 	root.SetIn(a.stdin)
@@ -126,7 +132,7 @@ against your grants, and you can end any of them at any time.`,
 			root.AddCommand(c)
 		}
 	}
-	add(groupPatient, initCommand(a), cardCommand(a), grantCommand(a), revokeCommand(a), grantsCommand(a), showCommand(a))
+	add(groupPatient, tuiCommand(a), initCommand(a), cardCommand(a), grantCommand(a), revokeCommand(a), grantsCommand(a), showCommand(a))
 	add(groupClinician, requestCommand(a), accessCommand(a), handoffCommand(a))
 	add(groupHolder, verifyCommand(a), releaseCommand(a))
 	add(groupOperator, networkCommand(a), chainCommand(a), walletCommand(a), observeCommand(a), demoCommand(a), manCommand())

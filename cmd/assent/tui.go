@@ -29,8 +29,8 @@ func tuiCommand(a *app) *cobra.Command {
 
 NO_COLOR turns colours off; COLORFGBG tells of a light background.`,
 		Example: `  assent tui`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), a) },
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), a) },
 	}
 }
 
