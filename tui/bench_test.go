@@ -131,5 +131,5 @@ func TestTenThousandGrants(t *testing.T) {
 			t.Errorf("%s: a frame takes %v: want at most 16ms", name, median)
 		}
 	}
-	r.size(140, 40).keys("/").text("practice 77 laboratory").see("“Practice 77”").keys("esc")
+	r.size(140, 40).keys("/").text("practice 77” prescribed").see("“Practice 77”").keys("esc")
 }

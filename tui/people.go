@@ -138,18 +138,9 @@ func (m *Model) verify(p *wallet.Person) tea.Cmd {
 
 // meet takes in a card: the document itself, or the path of its file.
 func (m *Model) meet(text string, chosen func(common.Address)) tea.Cmd {
-	w := m.session.Wallet
+	s := m.session
 	m.note = "reading the card"
-	return start(m, "meet", fileLimit+loadLimit, func(ctx context.Context) (common.Address, error) {
-		card, err := readDocument(strings.TrimSpace(text), "card", consent.ReadCard)
-		if err != nil {
-			return common.Address{}, err
-		}
-		if card.Card.Account == w.Signer.Address() {
-			return common.Address{}, errors.New("that is your own card")
-		}
-		return card.Card.Account, w.Meet(ctx, card)
-	}, func(account common.Address, err error) tea.Cmd {
+	return start(m, "meet", fileLimit+loadLimit, func(ctx context.Context) (common.Address, error) { return s.meet(ctx, text) }, func(account common.Address, err error) tea.Cmd {
 		if err != nil {
 			m.note = "not taken: " + plain(err)
 			return nil
@@ -159,6 +150,18 @@ func (m *Model) meet(text string, chosen func(common.Address)) tea.Cmd {
 		m.giveUp("load")
 		return m.load()
 	})
+}
+
+// meet takes in the card of somebody else, and gives its account.
+func (s *Session) meet(ctx context.Context, text string) (common.Address, error) {
+	card, err := readDocument(strings.TrimSpace(text), "card", consent.ReadCard)
+	if err != nil {
+		return common.Address{}, err
+	}
+	if card.Card.Account == s.Wallet.Signer.Address() {
+		return common.Address{}, errors.New("that is your own card")
+	}
+	return card.Card.Account, s.Wallet.Meet(ctx, card)
 }
 
 // readDocument reads a document: the text itself, or the path of its file as a

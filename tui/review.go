@@ -336,22 +336,9 @@ func (m *Model) prepare(p *reviewPage) tea.Cmd {
 		m.note = plain(err)
 		return nil
 	}
-	w := m.session.Wallet
+	s := m.session
 	m.note = "looking whether it still counts"
-	return start(m, "prepare", loadLimit, func(ctx context.Context) (prepared, error) {
-		var know prepared
-		var err error
-		if draft.Answers != nil {
-			if err = w.Receive(ctx, draft.Answers); err != nil {
-				return know, err
-			}
-		}
-		if know.contract, err = w.Registry.IsContract(ctx, draft.Grantee); err != nil {
-			return know, err
-		}
-		know.names, err = w.Names(ctx)
-		return know, err
-	}, func(know prepared, err error) tea.Cmd {
+	return start(m, "prepare", loadLimit, func(ctx context.Context) (prepared, error) { return s.know(ctx, draft) }, func(know prepared, err error) tea.Cmd {
 		m.note = ""
 		if err != nil {
 			m.note = "nothing is signed: " + plain(err)
@@ -369,4 +356,18 @@ func (m *Model) prepare(p *reviewPage) tea.Cmd {
 		})
 		return nil
 	})
+}
+
+// know looks whether what a draft answers still counts, and who it is for.
+func (s *Session) know(ctx context.Context, draft *wallet.Draft) (know prepared, err error) {
+	if draft.Answers != nil {
+		if err = s.Wallet.Receive(ctx, draft.Answers); err != nil {
+			return know, err
+		}
+	}
+	if know.contract, err = s.Wallet.Registry.IsContract(ctx, draft.Grantee); err != nil {
+		return know, err
+	}
+	know.names, err = s.Wallet.Names(ctx)
+	return know, err
 }

@@ -27,7 +27,8 @@ type row struct {
 	*wallet.Entry
 	phase wallet.Phase
 	what  string // its data in plain words
-	hay   string // what a filter searches
+	hay   string // what a filter searches for words
+	hex   string // what it searches for what begins with 0x
 }
 
 // rank is the order of phases in the list.
@@ -42,7 +43,8 @@ func newState(o *wallet.Overview) *state {
 	for i := range o.Grants {
 		e := &o.Grants[i]
 		r := row{Entry: e, phase: e.Phase(), what: whatOf(e.Document.Provisions)}
-		r.hay = strings.ToLower(strings.Join([]string{string(r.phase), consent.Quote(o.Names[e.With()]), e.With().Hex(), r.what, e.ID.Hex(), direction(e)}, " "))
+		r.hay = strings.ToLower(strings.Join([]string{string(r.phase), consent.Quote(o.Names[e.With()]), r.what, direction(e)}, " "))
+		r.hex = strings.ToLower(e.With().Hex() + " " + e.ID.Hex())
 		s.rows = append(s.rows, r)
 		g := &e.Document.Grant
 		if r.phase == wallet.PhaseActive {
@@ -95,16 +97,20 @@ func (s *state) search(filter string) []*row {
 	words := strings.Fields(strings.ToLower(filter))
 	found := make([]*row, 0, len(s.rows))
 	for i := range s.rows {
-		if matches(s.rows[i].hay, words) {
+		if s.rows[i].matches(words) {
 			found = append(found, &s.rows[i])
 		}
 	}
 	return found
 }
 
-func matches(hay string, words []string) bool {
+func (r *row) matches(words []string) bool {
 	for _, word := range words {
-		if !strings.Contains(hay, word) {
+		in := r.hay
+		if strings.HasPrefix(word, "0x") {
+			in = r.hex
+		}
+		if !strings.Contains(in, word) {
 			return false
 		}
 	}

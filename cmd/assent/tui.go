@@ -27,8 +27,10 @@ func tuiCommand(a *app) *cobra.Command {
 		Short: "Open the terminal app: see who asks, give less, take back at once",
 		Long: `Opens the terminal app, as “assent” alone does on a terminal. ? shows its keys.
 
-NO_COLOR turns colours off; COLORFGBG tells of a light background.`,
-		Example: `  assent tui`,
+ACCESSIBLE=1 asks one plain line after the other instead and repaints nothing, for
+screen readers. NO_COLOR turns colours off; COLORFGBG tells of a light background.`,
+		Example: `  assent tui
+  ACCESSIBLE=1 assent tui`,
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), a) },
 	}
@@ -46,8 +48,11 @@ func runTUI(ctx context.Context, a *app) error {
 	}
 	quiet := *a // what is said beside the screen would spoil it
 	quiet.verbose = false
+	if os.Getenv("ACCESSIBLE") != "" {
+		return tui.RunLines(ctx, &door{&quiet}, options, a.stdin, a.stdout)
+	}
 	if !onTerminal() {
-		return usagef("the terminal app needs a terminal: see assent --help for commands")
+		return usagef("the terminal app needs a terminal: see assent --help for commands, or set ACCESSIBLE=1 for plain lines")
 	}
 	return tui.Run(ctx, &door{&quiet}, options, os.Stdin, os.Stdout)
 }
