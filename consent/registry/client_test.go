@@ -579,6 +579,37 @@ func TestNonceTaken(t *testing.T) {
 	}
 }
 
+// TestLostBefore: a node forgets a transaction that ours waits behind, as when
+// it was somebody's who pays with the same key and is gone.
+func TestLostBefore(t *testing.T) {
+	t.Parallel()
+	n, r := anvil(t, "--no-mining")
+	placed(t, n, r, payerOf(0))
+	gone, cancel := context.WithCancel(t.Context())
+	other := registry.New(n, payerOf(0))
+	t.Cleanup(other.Close)
+	others := background(func() (registry.Posted, error) { return other.Anchor(gone, filler("root", 0)) })
+	first := sent(t, r)
+	cancel()
+	<-others
+	c := registry.New(n, payerOf(0))
+	t.Cleanup(c.Close)
+	done := background(func() (registry.Posted, error) { return c.Anchor(limited(t), filler("root", 1)) })
+	second := sent(t, r, first.Hash)
+	if second.Nonce != first.Nonce+1 {
+		t.Fatalf("sent with nonce %d, after %d", second.Nonce, first.Nonce)
+	}
+	do(t, r, nil, "anvil_dropTransaction", first.Hash)
+	third := sent(t, r, first.Hash, second.Hash)
+	if third.Nonce != first.Nonce {
+		t.Errorf("sent with nonce %d where %d is free", third.Nonce, first.Nonce)
+	}
+	do(t, r, nil, "evm_mine")
+	if got := <-done; got.err != nil {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // TestReorg takes the block of a transaction away before it is deep enough.
 func TestReorg(t *testing.T) {
 	t.Parallel()

@@ -161,25 +161,28 @@ func (c *Client) do(ctx context.Context, checked bool, call func(context.Context
 	return &UnreachableError{c.network.Name, failed}
 }
 
-// try calls one endpoint. Where a connection broke since it was last used, it
-// is dialled again.
-func (c *Client) try(ctx context.Context, i int, checked bool, call func(context.Context, *rpc.Client) error) error {
-	c.mu.Lock()
-	conn := c.conns[i]
-	c.mu.Unlock()
-	if conn != nil {
-		err := c.within(ctx, conn, checked, call)
+// maxDials is how often a call is made on one endpoint whose connections break.
+const maxDials = 3
+
+// try calls one endpoint. Where the connection breaks, as when the process that
+// served it went away, it is dialled again.
+func (c *Client) try(ctx context.Context, i int, checked bool, call func(context.Context, *rpc.Client) error) (err error) {
+	for range maxDials {
+		c.mu.Lock()
+		conn := c.conns[i]
+		c.mu.Unlock()
+		if conn == nil {
+			conn, err = c.connect(ctx, i)
+		}
+		if err == nil {
+			err = c.within(ctx, conn, checked, call)
+		}
 		if err == nil || answered(err) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			return err
 		}
-		c.drop(i, conn)
-	}
-	conn, err := c.connect(ctx, i)
-	if err != nil {
-		return err
-	}
-	if err = c.within(ctx, conn, checked, call); err != nil && !answered(err) {
-		c.drop(i, conn)
+		if conn != nil {
+			c.drop(i, conn)
+		}
 	}
 	return err
 }

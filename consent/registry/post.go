@@ -197,6 +197,7 @@ type view struct {
 	block     *header  // the receipt's
 	known     bool     // the last sent is in a block or waits for one
 	nonce     uint64   // the payer's next, by what is in blocks
+	pending   uint64   // and by what waits for one without a gap before it
 	missing   []int    // at the head
 	confirmed bool     // nothing is missing at the confirmed block
 	entry     uint64   // block time of the last entry
@@ -229,6 +230,10 @@ func (p *posting) look(ctx context.Context) (v *view, err error) {
 			return err
 		}
 		v.nonce = uint64(nonce)
+		if err := r.CallContext(ctx, &nonce, "eth_getTransactionCount", p.payer.Address(), "pending"); err != nil {
+			return err
+		}
+		v.pending = uint64(nonce)
 		return p.find(ctx, r, v)
 	})
 	return v, err
@@ -290,6 +295,7 @@ func (p *posting) step(ctx context.Context, v *view) (*Posted, error) {
 		last := p.sent[len(p.sent)-1]
 		switch {
 		case v.nonce > last.Nonce(): // another process paid with the same key and took the nonce
+		case v.pending < last.Nonce(): // one before it was lost, and it would wait for ever
 		case !v.known: // dropped, or this endpoint never heard of it
 			switch err := p.broadcast(ctx, last); {
 			case errors.Is(err, errTooLow):
