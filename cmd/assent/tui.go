@@ -31,8 +31,8 @@ ACCESSIBLE=1 asks one plain line after the other instead and repaints nothing, f
 screen readers. NO_COLOR turns colours off; COLORFGBG tells of a light background.`,
 		Example: `  assent tui
   ACCESSIBLE=1 assent tui`,
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), a) },
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), a) },
 	}
 }
 
