@@ -19,6 +19,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/wallet"
 )
 
@@ -85,6 +86,8 @@ type Model struct {
 	head    Head
 	slept   time.Time     // when the last load came in
 	took    time.Duration // how long it took
+	resumed time.Time     // when it was last tried to anchor what was not
+	pressed bool          // a key was pressed
 
 	jobs map[string]*job
 	last uint64 // the id of the last job
@@ -241,6 +244,7 @@ func (m *Model) key(msg tea.KeyMsg) tea.Cmd {
 	if msg.Type == tea.KeyCtrlC {
 		return tea.Quit
 	}
+	m.pressed = true
 	top := m.top()
 	if msg.Paste {
 		if p, ok := top.(paster); ok {
@@ -255,7 +259,10 @@ func (m *Model) key(msg tea.KeyMsg) tea.Cmd {
 		t.typing().key(msg)
 		return nil
 	}
-	cmd, _ := m.press(msg, m.all())
+	cmd, known := m.press(msg, m.all())
+	if !known && !msg.Paste {
+		m.note = consent.Quote(msg.String()) + " does nothing here: ? shows the keys"
+	}
 	return cmd
 }
 
@@ -396,13 +403,14 @@ func (m *Model) openSession(password []byte) tea.Cmd {
 			return nil
 		}
 		m.trouble, m.session = "", s
-		return tea.Batch(m.load(), m.resume())
+		return tea.Batch(m.load(), m.lookAhead(), m.resume())
 	})
 }
 
 // resume goes on with grants that were signed and never seen anchored.
 func (m *Model) resume() tea.Cmd {
 	w := m.session.Wallet
+	m.resumed = m.now()
 	return start(m, "resume", postLimit, w.Resume, func(posted int, err error) tea.Cmd {
 		if err != nil {
 			m.trouble = plain(err)
@@ -421,34 +429,44 @@ func (m *Model) live() tea.Cmd {
 	if m.session == nil || m.state == nil {
 		return nil
 	}
-	var cmds []tea.Cmd
-	if !m.busy("head") {
-		cmds = append(cmds, start(m, "head", headLimit, m.session.Head, func(h Head, err error) tea.Cmd {
-			if err != nil {
-				m.trouble = "the chain does not answer: " + plain(err)
-				return nil
-			}
-			if strings.HasPrefix(m.trouble, "the chain") {
-				m.trouble = ""
-			}
-			m.head = h
-			if h.Block != m.state.Block && m.rested() {
-				return m.load()
-			}
-			return nil
-		}))
-	}
+	cmds := []tea.Cmd{m.lookAhead()}
 	if next := m.state.next; next != 0 && uint64(m.now().Unix()) >= next {
 		cmds = append(cmds, m.load())
 	} else if m.rested() && m.now().Sub(m.slept) > idleLoad {
 		cmds = append(cmds, m.load()) // another process may have changed the store
 	}
+	underWay := m.busy("resume") || m.busy("sign") || m.busy("post")
+	if m.state.unsent > 0 && !underWay && m.now().Sub(m.resumed) > resumeRest {
+		cmds = append(cmds, m.resume())
+	}
 	return tea.Batch(cmds...)
 }
 
+// lookAhead asks for the newest block.
+func (m *Model) lookAhead() tea.Cmd {
+	if m.busy("head") {
+		return nil
+	}
+	return start(m, "head", headLimit, m.session.Head, func(h Head, err error) tea.Cmd {
+		if err != nil {
+			m.trouble = "the chain does not answer: " + plain(err)
+			return nil
+		}
+		if strings.HasPrefix(m.trouble, "the chain") {
+			m.trouble = ""
+		}
+		m.head = h
+		if m.state != nil && h.Block != m.state.Block && m.rested() {
+			return m.load()
+		}
+		return nil
+	})
+}
+
 const (
-	idleLoad  = 15 * time.Second
-	restRatio = 10 // a load rests for as many times as long as it took
+	resumeRest = 30 * time.Second
+	idleLoad   = 15 * time.Second
+	restRatio  = 10 // a load rests for as many times as long as it took
 )
 
 func (m *Model) rested() bool {
@@ -473,6 +491,9 @@ func (m *Model) load() tea.Cmd {
 		if err != nil {
 			m.trouble = "the chain or the store does not answer: " + plain(err)
 			return nil
+		}
+		if m.state == nil && !m.pressed && len(s.Waiting) > 0 {
+			m.tab = tabRequests // somebody waits for an answer
 		}
 		m.state, m.trouble = s, ""
 		m.head.Block = max(m.head.Block, s.Block)

@@ -398,6 +398,37 @@ func TestAGrantThatIsNotAnchoredIsKeptAndTriedAgain(t *testing.T) {
 	}
 }
 
+func TestWhatWasSignedBeforeIsSentByItself(t *testing.T) {
+	r := newRig(t, Look{})
+	request := r.asks(r.other("Ada"), "", nil, labs)
+	draft, err := wallet.DraftWithin(request, wallet.ChoiceOf(&request.Request))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.door.wallet.Sign(t.Context(), draft); err != nil {
+		t.Fatal(err)
+	}
+	r.door.ledger.gate = make(chan struct{})
+	r.run(r.m.Init())
+	r.settleBut("resume")
+	r.see("signed")
+	r.m.giveUp("resume")
+	close(r.door.ledger.gate)
+	r.step(tickMsg{})
+	r.settle()
+	r.see("sent") // it rests
+	r.pass(time.Minute)
+	r.step(tickMsg{})
+	r.settle()
+	r.see("active", "anchored what was signed before: 1 grant")
+}
+
+func TestRequestsComeFirst(t *testing.T) {
+	r := newRig(t, Look{})
+	r.takes(r.asks(r.other("Ada"), "", nil, labs))
+	r.start().see("[Requests 1]").keys("z").see("“z” does nothing here: ? shows the keys")
+}
+
 func TestTooSmall(t *testing.T) {
 	r := newRig(t, Look{})
 	r.start().size(39, 12).see("This window is 39×12.", "Make it 40×12 at least.").size(40, 11).see("at least").size(40, 12).unseen("at least").size(1, 1).screen()

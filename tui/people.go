@@ -46,9 +46,9 @@ func (p *peoplePage) actions(m *Model) []action {
 			return nil
 		}).unless(some),
 		on([]string{"p"}, "p", "take back all", func() tea.Cmd {
-			account := p.chosen(m).Account
+			account, w := p.chosen(m).Account, m.session.Wallet
 			return m.takeBack("everything that you gave to "+m.party(account), func(ctx context.Context) (*wallet.Revocation, error) {
-				return m.session.Wallet.RevokeGrantee(ctx, account)
+				return w.RevokeGrantee(ctx, account)
 			})
 		}).unless(func() string {
 			if m.busy("revoke") {

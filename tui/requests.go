@@ -146,7 +146,7 @@ func dropped(text string) string {
 // denying says no to a request, after it was asked about.
 func (m *Model) denying(chosen func() *wallet.Waiting) action {
 	return on([]string{"d"}, "d", "deny", func() tea.Cmd {
-		asked := chosen()
+		asked, w := chosen(), m.session.Wallet
 		m.open(&confirmPage{
 			heading: "Deny?",
 			text: fmt.Sprintf("The request of %s is put away. Nothing is signed, and nobody is told.",
@@ -154,7 +154,7 @@ func (m *Model) denying(chosen func() *wallet.Waiting) action {
 			yes: "deny",
 			do: func() tea.Cmd {
 				return start(m, "deny", fileLimit, func(ctx context.Context) (struct{}, error) {
-					return struct{}{}, m.session.Wallet.Deny(ctx, asked.Document)
+					return struct{}{}, w.Deny(ctx, asked.Document)
 				}, func(_ struct{}, err error) tea.Cmd {
 					m.note = "denied: nothing was signed"
 					if err != nil {

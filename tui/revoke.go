@@ -37,9 +37,9 @@ func revoking(m *Model, chosen func() *row) []action {
 	return []action{
 		on([]string{"r"}, "r", "take back", func() tea.Cmd {
 			r := chosen()
-			document := r.Document
+			document, w := r.Document, m.session.Wallet
 			return m.takeBack("the grant to "+m.party(r.With()), func(ctx context.Context) (*wallet.Revocation, error) {
-				return m.session.Wallet.RevokeGrant(ctx, document)
+				return w.RevokeGrant(ctx, document)
 			})
 		}).unless(func() string {
 			if why := given(); why != "" {
@@ -52,9 +52,9 @@ func revoking(m *Model, chosen func() *row) []action {
 			return ""
 		}),
 		on([]string{"p"}, "p", "take back all from this person", func() tea.Cmd {
-			grantee := chosen().With()
+			grantee, w := chosen().With(), m.session.Wallet
 			return m.takeBack("everything that you gave to "+m.party(grantee), func(ctx context.Context) (*wallet.Revocation, error) {
-				return m.session.Wallet.RevokeGrantee(ctx, grantee)
+				return w.RevokeGrantee(ctx, grantee)
 			})
 		}).unless(given),
 		on([]string{"E"}, "E", "take back everything", func() tea.Cmd {
@@ -75,6 +75,7 @@ func (m *Model) party(account interface{ Hex() string }) string {
 
 // takeBack prepares a revocation and asks about it.
 func (m *Model) takeBack(what string, prepare func(context.Context) (*wallet.Revocation, error)) tea.Cmd {
+	w := m.session.Wallet
 	m.note = "finding out what that ends"
 	return start(m, "revoke", loadLimit, prepare, func(r *wallet.Revocation, err error) tea.Cmd {
 		m.note = ""
@@ -92,7 +93,7 @@ func (m *Model) takeBack(what string, prepare func(context.Context) (*wallet.Rev
 				page := &endingPage{what: what, n: len(r.Grants)}
 				m.open(page)
 				return start(m, "revoke", postLimit, func(ctx context.Context) (struct{}, error) {
-					return struct{}{}, m.session.Wallet.Revoke(ctx, r)
+					return struct{}{}, w.Revoke(ctx, r)
 				}, func(_ struct{}, err error) tea.Cmd {
 					page.done, page.err = true, err
 					m.giveUp("load")

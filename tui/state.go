@@ -19,6 +19,7 @@ type state struct {
 	rows   []row  // of Access, in its order
 	active int    // grants that count now
 	soon   int    // of these, those that end within soonDays
+	unsent int    // grants that were signed and are not seen anchored
 	next   uint64 // when a window begins or ends next, unix seconds; 0: never
 }
 
@@ -47,6 +48,9 @@ func newState(o *wallet.Overview) *state {
 		r.hex = strings.ToLower(e.With().Hex() + " " + e.ID.Hex())
 		s.rows = append(s.rows, r)
 		g := &e.Document.Grant
+		if e.Given && (r.phase == wallet.PhaseSigned || r.phase == wallet.PhaseSent) {
+			s.unsent++
+		}
 		if r.phase == wallet.PhaseActive {
 			s.active++
 			if ending(g.Expires, o.Time) {
