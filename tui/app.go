@@ -512,7 +512,8 @@ func (m *Model) View() string {
 			fmt.Sprintf("Make it %d×%d at least.", minWidth, minHeight),
 		})
 	}
-	body := m.height - 4
+	message := m.message(max(1, m.height/8))
+	body := m.height - 3 - len(message)
 	lines := []string{m.header(), m.styles.dim.Render(strings.Repeat("─", m.width))}
 	shown := m.top().view(m, m.width-2, body)
 	for i := range body {
@@ -522,7 +523,7 @@ func (m *Model) View() string {
 		}
 		lines = append(lines, line)
 	}
-	return m.frame(append(lines, m.message(), m.footer(m.all())))
+	return m.frame(append(append(lines, message...), m.footer(m.all())))
 }
 
 // frame makes exactly as many lines as the terminal has, none too wide.
@@ -539,19 +540,28 @@ func (m *Model) frame(lines []string) string {
 	return b.String()
 }
 
-// message is the line over the keys: what a key said, or what does not answer.
-func (m *Model) message() string {
+// message is what stands over the keys, in 1 to most lines: what a key said, or
+// what does not answer.
+func (m *Model) message(most int) []string {
+	text, style := "", m.styles.waiting
 	switch {
 	case m.note != "":
-		return " " + m.styles.strong.Render(cut(m.note, m.width-2))
+		text, style = m.note, m.styles.strong
 	case m.trouble != "":
-		return " " + m.styles.broken.Render(cut("! "+m.trouble, m.width-2))
+		text, style = "! "+m.trouble, m.styles.broken
 	case m.busy("open"):
-		return " " + m.styles.waiting.Render("waiting for the keyring: a window may ask you to unlock it")
+		text = "waiting for the keyring: a window may ask you to unlock it"
 	case m.session != nil && m.state == nil:
-		return " " + m.styles.waiting.Render("reading what the wallet holds")
+		text = "reading what the wallet holds"
 	}
-	return ""
+	lines := wrap(text, m.width-2)
+	if len(lines) > most {
+		lines = append(lines[:most-1], cut(strings.Join(lines[most-1:], " "), m.width-2))
+	}
+	for i := range lines {
+		lines[i] = " " + style.Render(lines[i])
+	}
+	return lines
 }
 
 // header names the screens, the network and its block.

@@ -199,10 +199,27 @@ func TestFirstRun(t *testing.T) {
 	if !r.door.backedUp {
 		t.Error("the backup was not remembered")
 	}
-	r.see("its phrase is on paper", "You gave nobody access").keys("5").see("done: the phrase is on paper", "unlocked").unseen(words[0] + " ")
+	r.see("the phrase is on paper", "You gave nobody access").keys("5").see("done: the phrase is on paper", "unlocked").unseen(words[0] + " ")
 	if n := len(r.door.signer.signed()); n != 0 {
 		t.Errorf("%d grants were signed", n)
 	}
+}
+
+func TestBackUpLater(t *testing.T) {
+	r := newRig(t, Look{})
+	r.door.wallet, r.door.status.Wallet, r.door.status.Profile = nil, "", wallet.Profile{}
+	r.start().keys("m", "enter", "L").see("no backup yet").keys("5").see("not done: press b")
+	r.keys("b").see("Show the recovery phrase?").keys("enter").see("the answer was no")
+	phrase, err := wallet.Phrase(r.door.kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Fields(phrase)
+	r.keys("b", "right", "enter").see(words[0], words[23]).keys("enter")
+	for _, i := range []int{2, 12, 22} {
+		r.text(words[i]).keys("enter")
+	}
+	r.see("done: the phrase is on paper").keys("b").see("the phrase is on paper; “assent wallet export”")
 }
 
 func TestRestoreInAFile(t *testing.T) {

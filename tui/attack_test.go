@@ -161,6 +161,26 @@ func TestHostilePaste(t *testing.T) {
 	}
 }
 
+// Plain lines are as clean.
+func TestHostileLines(t *testing.T) {
+	for name, text := range attacks {
+		r := newRig(t, Look{})
+		mallory := r.other(text)
+		r.takes(r.asks(mallory, text, nil, labs))
+		r.gives(mallory, -1, 30, labs)
+		out := r.answers("1", "2", "n", "2", "2", "2", "n", "1", "4", "2", "2", "n", "6", "7", "1", "9")
+		if at := plainScreen.FindString(out); at != "" {
+			t.Errorf("%s: a control character was said: %q", name, at)
+		}
+		for _, c := range out {
+			if unicode.Is(unicode.Cf, c) {
+				t.Errorf("%s: a character that cannot be seen was said: %q", name, c)
+			}
+		}
+		said(t, out, "active, to", "You would sign:", "This ends the grant to", "asked you:")
+	}
+}
+
 // Two keys of one name are told apart by their addresses.
 func TestTheSameNameTwice(t *testing.T) {
 	r := newRig(t, Look{})

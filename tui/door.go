@@ -21,6 +21,9 @@ type Door interface {
 	// nil, else in a file that the password encrypts. restored tells that it
 	// comes from its phrase. Keeping the same again changes nothing.
 	Keep(ctx context.Context, entropy, password []byte, restored bool) error
+	// Secret gives the entropy of the wallet in use, to show its phrase. The
+	// caller clears it.
+	Secret(ctx context.Context, password []byte) (entropy []byte, err error)
 	// BackedUp remembers that the phrase is on paper.
 	BackedUp(ctx context.Context) error
 	// UseNetwork chooses the network.

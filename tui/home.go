@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/wallet"
 )
 
 // walletPage says what the wallet is, and where it stands.
@@ -28,12 +30,63 @@ func (p *walletPage) actions(m *Model) []action {
 			})
 			return nil
 		}).unless(m.closed),
+		on([]string{"b"}, "b", "back up", m.backUp).unless(func() string {
+			switch {
+			case m.status.Wallet == "":
+				return "there is no wallet yet"
+			case m.status.Profile.Backup:
+				return "the phrase is on paper; “assent wallet export” shows it again"
+			case m.busy("secret"):
+				return "the keyring is being asked: look for a window"
+			}
+			return ""
+		}),
 		on([]string{"N"}, "N", "another network", func() tea.Cmd {
 			m.open(newNetworkPage(m))
 			return nil
 		}),
 	)
 	return append(actions, p.scroll.actions(m)...)
+}
+
+// backUp shows the recovery phrase of a wallet that has no backup yet, after it
+// was asked about.
+func (m *Model) backUp() tea.Cmd {
+	m.open(&confirmPage{
+		heading: "Show the recovery phrase?",
+		text:    "Have pen and paper at hand. Whoever sees the words has the wallet: see that nobody looks on, and no camera.",
+		yes:     "show it",
+		do: func() tea.Cmd {
+			if m.status.Profile.Secret != wallet.InFile {
+				return m.showPhrase(nil)
+			}
+			m.open(&askPage{
+				entry: entry{secret: true}, question: "The password of the wallet " + m.status.Wallet,
+				done: func(password string) (tea.Cmd, error) { return m.showPhrase([]byte(password)), nil },
+			})
+			return nil
+		},
+	})
+	return nil
+}
+
+func (m *Model) showPhrase(password []byte) tea.Cmd {
+	return start(m, "secret", openLimit, func(ctx context.Context) ([]byte, error) {
+		defer clear(password)
+		return m.door.Secret(ctx, password)
+	}, func(entropy []byte, err error) tea.Cmd {
+		defer clear(entropy)
+		phrase := ""
+		if err == nil {
+			phrase, err = wallet.Phrase(entropy)
+		}
+		if err != nil {
+			m.note = "the phrase cannot be shown: " + plain(err)
+			return nil
+		}
+		m.open(&phrasePage{words: strings.Fields(phrase)})
+		return nil
+	})
 }
 
 // card writes the wallet's own card to a file, under a new name where one is
@@ -88,7 +141,7 @@ func (p *walletPage) view(m *Model, w, h int) []string {
 	add("key", "in "+place+", "+state)
 	backup := m.styles.good.Render("done: the phrase is on paper")
 	if !s.Profile.Backup {
-		backup = m.styles.broken.Render("not done: quit, and run “assent wallet export” with pen and paper at hand")
+		backup = m.styles.broken.Render("not done: press b, with pen and paper at hand")
 	}
 	add("backup", backup)
 	add("network", s.Network)

@@ -496,7 +496,7 @@ func (l *lines) revoke() error {
 		l.say("Nothing was taken back: %s.", plain(err))
 		return nil
 	}
-	l.say("This ends %s: %s that count now.", what, count(len(revocation.Grants), "grant"))
+	l.say("This ends %s: %s.", what, counting(len(revocation.Grants)))
 	for _, line := range l.m.ends(revocation) {
 		l.say("%s", line)
 	}

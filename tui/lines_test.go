@@ -66,7 +66,7 @@ func TestLinesApproveNarrowedThenRevoke(t *testing.T) {
 		"6", "9")
 	said(t, out, "Answer a request (0 waiting)", "Not taken: open the request", "The request waits for your answer", "“Cardiology clinic”", "first request from this key",
 		"“pre-operative review”", "Not given: read and search", "You would sign:", "Sign this?", "Sent: waiting for the chain.", "Anchored: it counts from now on.",
-		"Written to /home/pat/0x", "See who has access (1 active", "1 grant that count now", "Revoked: 1 grant ended.", "revoked: the grant with “Cardiology clinic”")
+		"Written to /home/pat/0x", "See who has access (1 active", "1 grant that counts now", "Revoked: 1 grant ended.", "revoked: the grant with “Cardiology clinic”")
 	signed := r.door.signer.signed()
 	if len(signed) != 1 || len(signed[0].Provisions) != 1 || signed[0].Grant.Expires != uint64(began.Add(7*dayLong).Unix()) {
 		t.Fatalf("signed: %v", signed)

@@ -85,8 +85,8 @@ func (m *Model) takeBack(what string, prepare func(context.Context) (*wallet.Rev
 		}
 		m.open(&confirmPage{
 			heading: "Take back?",
-			text: fmt.Sprintf("This ends %s: %s that count now, as far as this wallet knows.\n\n"+
-				"It takes effect in the next block and cannot be undone. What was read before stays read.", what, count(len(r.Grants), "grant")),
+			text: fmt.Sprintf("This ends %s: %s.\n\n"+
+				"It takes effect in the next block and cannot be undone. What was read before stays read.", what, counting(len(r.Grants))),
 			list: m.ends(r),
 			yes:  "take back",
 			do: func() tea.Cmd {
@@ -103,6 +103,14 @@ func (m *Model) takeBack(what string, prepare func(context.Context) (*wallet.Rev
 		})
 		return nil
 	})
+}
+
+// counting says how many grants a revocation ends.
+func counting(n int) string {
+	if n == 1 {
+		return "1 grant that counts now, as far as this wallet knows"
+	}
+	return count(n, "grant") + " that count now, as far as this wallet knows"
 }
 
 // ends lists the grants that a revocation ends.

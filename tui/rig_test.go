@@ -248,6 +248,16 @@ func (d *testDoor) Keep(_ context.Context, entropy, password []byte, restored bo
 	return nil
 }
 
+func (d *testDoor) Secret(_ context.Context, password []byte) ([]byte, error) {
+	if d.password != "" && string(password) != d.password {
+		return nil, wallet.ErrWrongPassword
+	}
+	if d.kept == nil {
+		return seed("patient"), d.keyErr
+	}
+	return slices.Clone(d.kept), d.keyErr
+}
+
 func (d *testDoor) BackedUp(context.Context) error {
 	d.backedUp, d.status.Profile.Backup = true, true
 	return nil

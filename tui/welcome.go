@@ -194,7 +194,7 @@ func (p *phrasePage) actions(m *Model) []action {
 		}),
 		on([]string{"L"}, "L", "later", func() tea.Cmd {
 			p.forget(m)
-			m.note = "no backup yet: “assent wallet export” shows the words again"
+			m.note = "no backup yet: b on Wallet (5) shows the words again"
 			return m.look()
 		}),
 		on([]string{"q"}, "q", "", nil).unless(func() string { return "write the words down first; L leaves that for later" }),
@@ -214,9 +214,9 @@ func (p *phrasePage) check(m *Model) tea.Cmd {
 	return start(m, "backup", fileLimit, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, m.door.BackedUp(ctx)
 	}, func(_ struct{}, err error) tea.Cmd {
-		m.note = "the wallet is made, and its phrase is on paper"
+		m.note = "the phrase is on paper"
 		if err != nil {
-			m.note = "the wallet is made; that it has a backup was not remembered: " + plain(err)
+			m.note = "that it has a backup was not remembered: " + plain(err)
 		}
 		return m.look()
 	})

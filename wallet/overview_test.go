@@ -277,6 +277,36 @@ func TestOverviewTellsWhatHappened(t *testing.T) {
 	}
 }
 
+func TestAGrantThatWasUsedIsAmongWhatHappened(t *testing.T) {
+	p := newPeople(t)
+	labs := scope(t, "patient/Observation.rs?category=laboratory")
+	draft, err := DraftTo(p.clinic.Signer.Address(), &Choice{Scopes: []consent.Scope{labs}, Holders: []common.Address{holder}, Expires: uint64(p.clock.Unix()) + 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant, err := p.patient.Grant(t.Context(), draft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.clock = p.clock.Add(time.Second)
+	if _, err := p.clinic.Access(t.Context(), grant, holder, []consent.Scope{labs}, common.Hash{}); err != nil {
+		t.Fatal(err)
+	}
+	p.clock = p.clock.Add(time.Hour)
+	o, err := p.clinic.Overview(t.Context())
+	if err != nil || len(o.Events) != 3 || len(o.Grants) != 1 {
+		t.Fatalf("overview: %v, %v", o, err)
+	}
+	for i, want := range []Act{ActExpired, ActReceived, ActAnchored} {
+		if e := o.Events[i]; e.Act != want || e.Grant != grant.ID() || e.Other != p.patient.Signer.Address() {
+			t.Errorf("event %d: %+v, want %s", i, e, want)
+		}
+	}
+	if e := o.Grants[0]; e.Given || e.Phase() != PhaseExpired {
+		t.Errorf("the grant is given %v, %s", e.Given, e.Phase())
+	}
+}
+
 func TestAPhaseForEveryVerdict(t *testing.T) {
 	for outcome, want := range map[consent.Outcome]Phase{
 		consent.Permit: PhaseActive, consent.NotYetValid: PhaseNotYet, consent.Expired: PhaseExpired,

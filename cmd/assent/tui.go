@@ -196,6 +196,15 @@ func (d *door) Keep(ctx context.Context, entropy, password []byte, restored bool
 	})
 }
 
+// Secret gives the entropy of the wallet in use: see tui.Door.
+func (d *door) Secret(ctx context.Context, password []byte) ([]byte, error) {
+	name, _, err := d.profile()
+	if err != nil {
+		return nil, err
+	}
+	return d.keeperWith(password).Load(ctx, name)
+}
+
 // BackedUp remembers that the phrase is on paper: see tui.Door.
 func (d *door) BackedUp(ctx context.Context) error {
 	return d.home.Edit(ctx, func(s *wallet.Settings) error {

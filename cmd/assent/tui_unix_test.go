@@ -324,7 +324,7 @@ func TestAppMakesAWallet(t *testing.T) {
 		await(t, s, words[i]+"▏")
 		s.press("enter")
 	}
-	await(t, s, "its phrase is on paper", "You gave nobody access", "block")
+	await(t, s, "the phrase is on paper", "You gave nobody access", "block")
 	s.press("5")
 	await(t, s, "done: the phrase is on paper", "unlocked")
 	s.press("c")
