@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/ethereum/go-ethereum/common"
@@ -77,9 +78,18 @@ func (w *Wallet) RevokeGrant(ctx context.Context, d *consent.GrantDocument) (*Re
 	if d.Domain != w.Domain {
 		return nil, fmt.Errorf("the grant is on chain %d, and this network is chain %d: choose its network with --network", d.Domain.ChainID, w.Domain.ChainID)
 	}
+	// Of a document that somebody altered, another switch would be thrown, and
+	// the grant would go on.
+	of := consent.GrantSwitch(w.Domain, d.Grant.Provisions)
+	secret, err := w.Signer.RevocationSecret(of)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(d.Grant.Revocations, consent.Revocation(secret)) {
+		return nil, errors.New("the document is not as this wallet signed it, so that nothing would end: name the grant by its id as “assent grants” lists it, or use --grantee or --everything")
+	}
 	id := d.ID()
-	return w.revocation(ctx, func(s *Standing) bool { return s.Document.ID() == id },
-		consent.GrantSwitch(w.Domain, d.Grant.Provisions))
+	return w.revocation(ctx, func(s *Standing) bool { return s.Document.ID() == id }, of)
 }
 
 // RevokeGrantee prepares the end of everything that this key gave to one
