@@ -93,10 +93,16 @@ func (d *Draft) Check(grantor common.Address, now uint64) error {
 	switch {
 	case len(d.Provisions) == 0:
 		return errors.New("nothing is chosen that the grant would permit")
+	case len(d.Provisions) > consent.MaxOpenings:
+		return fmt.Errorf("the grant would have %d provisions, for each scope at each data holder, with and without each sensitive category, and may have %d: choose fewer", len(d.Provisions), consent.MaxOpenings)
+	case d.Grantee == (common.Address{}):
+		return errors.New("the grant would go to nobody: the zero address has no key")
 	case d.Grantee == grantor:
 		return fmt.Errorf("the grant would go to this wallet itself, %s", grantor)
 	case d.Expires <= now:
 		return errors.New("the grant would have ended already")
+	case d.Expires <= d.NotBefore:
+		return errors.New("the grant would end before it begins")
 	case d.Parent == nil:
 		return nil
 	case d.Parent.Grant.Grantee != grantor:

@@ -66,7 +66,8 @@ func (w *Wallet) reception(ctx context.Context, need consent.Entries, account co
 
 // Grant signs the draft, stores it, posts it and waits until it is anchored.
 // Where an error comes after signing, the grant is in the store, and Resume
-// goes on with it.
+// goes on with it; but where the error is an *AnsweredError, the request was
+// answered by another one meanwhile, and nothing is kept of this one.
 func (w *Wallet) Grant(ctx context.Context, d *Draft) (*consent.GrantDocument, error) {
 	document, err := w.sign(ctx, d)
 	if err != nil {
@@ -100,7 +101,14 @@ func (w *Wallet) sign(ctx context.Context, d *Draft) (*consent.GrantDocument, er
 		return nil, err
 	}
 	answered.Answer = record.ID
-	return document, w.Documents.Put(ctx, record, answered)
+	err = w.Documents.Put(ctx, record, answered)
+	if errors.Is(err, ErrConflict) { // somebody answered it since it was received
+		first, failed := w.answer(ctx, d.Answers)
+		if failed == nil && first != nil {
+			err = &AnsweredError{first}
+		}
+	}
+	return document, err
 }
 
 // post anchors a grant that is stored, and says so in the store.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -167,7 +168,8 @@ func TestResume(t *testing.T) {
 		t.Errorf("the request again: %v", answered)
 	}
 	// A second answer by a process that does not know of the first.
-	if _, err := patient.Grant(t.Context(), wallet.DraftFor(request)); !errors.Is(err, wallet.ErrConflict) {
+	_, err = patient.Grant(t.Context(), wallet.DraftFor(request))
+	if answered, ok := errors.AsType[*wallet.AnsweredError](err); !ok || answered.Grant.ID() != signed.ID() {
 		t.Errorf("a second answer: %v", err)
 	}
 
@@ -330,6 +332,39 @@ func TestProvide(t *testing.T) {
 
 // What a grantee wishes comes to what the grant permits, or to an error that
 // names what it does not.
+// What cannot be signed is said before a person is asked to agree to it.
+func TestDraftCheck(t *testing.T) {
+	t.Parallel()
+	grantor, grantee := common.Address{1}, common.Address{2}
+	scope := consent.Scope{Resource: "Observation", Interactions: consent.Read, Purpose: "TREAT"}
+	var holders []common.Address
+	for i := range byte(64) {
+		holders = append(holders, common.Address{3, i})
+	}
+	good := wallet.Draft{Grantee: grantee, NotBefore: 10, Expires: 20, Provisions: wallet.Provide([]consent.Scope{scope}, holders)}
+	for name, test := range map[string]struct {
+		alter func(*wallet.Draft)
+		want  string // in the error; empty: none
+	}{
+		"good": {func(*wallet.Draft) {}, ""},
+		"too many": {func(d *wallet.Draft) {
+			d.Provisions = wallet.Provide([]consent.Scope{scope}, append(holders, common.Address{}))
+		}, "65 provisions"},
+		"nothing": {func(d *wallet.Draft) { d.Provisions = nil }, "nothing"},
+		"nobody":  {func(d *wallet.Draft) { d.Grantee = common.Address{} }, "nobody"},
+		"herself": {func(d *wallet.Draft) { d.Grantee = grantor }, "itself"},
+		"window":  {func(d *wallet.Draft) { d.NotBefore = 20 }, "before it begins"},
+		"ended":   {func(d *wallet.Draft) { d.Expires = 11 }, "ended already"},
+	} {
+		draft := good
+		test.alter(&draft)
+		err := draft.Check(grantor, 11)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}
+
 func TestWish(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
