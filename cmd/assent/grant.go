@@ -5,7 +5,9 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/spf13/cobra"
 
 	"github.com/assent-wallet/assent/consent"
@@ -38,7 +40,8 @@ type grantOptions struct {
 	grantee string
 	only    []string
 
-	left consent.Sensitivities // asked for and not named by --sensitive
+	purposeGiven bool                  // --purpose, which has a default
+	left         consent.Sensitivities // asked for and not named by --sensitive
 }
 
 func grantCommand(a *app) *cobra.Command {
@@ -60,7 +63,10 @@ A command that was cut off is taken up again by running it again.`,
   assent grant --request labs.request.json --only 'patient/Observation.rs?category=laboratory' --for 7d
   assent grant --grantee clinic.card.json --scope patient/Immunization.rs --holder hospital.card.json --for 30d`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runGrant(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.purposeGiven = cmd.Flags().Changed("purpose")
+			return runGrant(cmd.Context(), o)
+		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&o.request, "request", "", "the request to answer: a file, or - for standard input")
@@ -77,6 +83,8 @@ func runGrant(ctx context.Context, o *grantOptions) error {
 		return usagef("give either --request, or --grantee with --scope")
 	case o.request != "" && len(o.scopes.texts) > 0:
 		return usagef("--scope is for a grant without a request: narrow a request with --only")
+	case o.request != "" && o.purposeGiven:
+		return usagef("--purpose is for a grant without a request: a request has its own")
 	case o.grantee != "" && (len(o.only) > 0 || len(o.scopes.texts) == 0):
 		return usagef("a grant without a request needs at least one --scope, and no --only")
 	}
@@ -91,24 +99,31 @@ func runGrant(ctx context.Context, o *grantOptions) error {
 		if err := meet(ctx, w, holders...); err != nil {
 			return err
 		}
-		if draft.Answers != nil {
-			err = w.Receive(ctx, draft.Answers)
-		}
+		err := o.ask(ctx, w, draft)
 		if answered, ok := errors.AsType[*wallet.AnsweredError](err); ok {
+			// Another command may have signed it just now.
+			if err := o.resume(ctx, w); err != nil {
+				return err
+			}
 			o.say("%v: here it is", answered)
 			return o.document(answered.Grant)
 		}
-		if err != nil {
+		return err
+	})
+}
+
+// ask shows the request that the draft answers, if any, and signs.
+func (o *grantOptions) ask(ctx context.Context, w *wallet.Wallet, draft *wallet.Draft) error {
+	if draft.Answers != nil {
+		if err := w.Receive(ctx, draft.Answers); err != nil {
 			return err
 		}
-		if draft.Answers != nil {
-			o.say("%s\n", consent.DescribeRequest(draft.Answers))
-		}
-		if o.left != 0 {
-			o.say("Asked for and left out, since it is sensitive: %s. To include it: --sensitive NAME.\n", o.left)
-		}
-		return o.sign(ctx, w, draft)
-	})
+		o.say("%s\n", consent.DescribeRequest(draft.Answers))
+	}
+	if o.left != 0 {
+		o.say("Asked for and left out, since it is sensitive: %s. To include it: --sensitive NAME.\n", o.left)
+	}
+	return o.sign(ctx, w, draft)
 }
 
 // resume goes on with what an earlier command did not finish.
@@ -159,6 +174,11 @@ func (o *grantOptions) answer(holders []party) (*wallet.Draft, error) {
 	}
 	at := request.Request.Holders
 	if len(holders) > 0 {
+		for i, holder := range accounts(holders) {
+			if !slices.Contains(at, holder) && !slices.Contains(at, common.Address{}) {
+				return nil, usagef("--holder %s: that data holder was not asked for", o.holders[i])
+			}
+		}
 		at = accounts(holders)
 	}
 	draft.Provisions = wallet.Provide(given, at)
@@ -172,15 +192,27 @@ func (o *grantOptions) within(request *consent.RequestDocument) (notBefore, expi
 	if !o.span.given() {
 		return notBefore, expires, nil
 	}
-	from, until, err := o.span.resolve(o.now())
+	start := o.now()
+	if begins := time.Unix(int64(notBefore), 0); begins.After(start) {
+		start = begins // what --for counts from
+	}
+	from, until, err := o.span.resolve(start)
 	if err != nil {
 		return 0, 0, err
 	}
+	if until > expires {
+		return 0, 0, usagef("it would end at %s, after %s, which was asked for: give less, or nothing for all of it", moment(until), moment(expires))
+	}
 	if o.span.from != "" {
+		if from < notBefore {
+			return 0, 0, usagef("--from: it would begin at %s, before %s, which was asked for", moment(from), moment(notBefore))
+		}
 		notBefore = from
 	}
 	return notBefore, until, nil
 }
+
+func moment(t uint64) string { return time.Unix(int64(t), 0).UTC().Format(time.RFC3339) }
 
 // narrowed gives what is granted of the scopes that were asked for.
 func (o *grantOptions) narrowed(asked []consent.Scope) ([]consent.Scope, error) {
@@ -193,7 +225,9 @@ func (o *grantOptions) narrowed(asked []consent.Scope) ([]consent.Scope, error) 
 		return nil, err
 	}
 	var given []consent.Scope
+	extra := mask
 	for _, scope := range asked {
+		extra &^= scope.Sensitivities
 		o.left |= scope.Sensitivities &^ mask
 		scope.Sensitivities &= mask
 		scope.DataFrom = max(scope.DataFrom, from)
@@ -204,6 +238,9 @@ func (o *grantOptions) narrowed(asked []consent.Scope) ([]consent.Scope, error) 
 			return nil, err
 		}
 		given = append(given, scope)
+	}
+	if extra != 0 {
+		return nil, usagef("--sensitive %s: that was not asked for", extra)
 	}
 	if len(o.only) == 0 {
 		return given, nil
