@@ -492,6 +492,10 @@ func (m *Model) load() tea.Cmd {
 			m.trouble = "the chain or the store does not answer: " + plain(err)
 			return nil
 		}
+		if s.Unread != nil && m.state != nil && m.state.Unread == nil {
+			m.trouble = "the chain does not answer: " + plain(s.Unread)
+			return nil // what was known stays
+		}
 		if m.state == nil && !m.pressed && len(s.Waiting) > 0 {
 			m.tab = tabRequests // somebody waits for an answer
 		}
@@ -499,6 +503,9 @@ func (m *Model) load() tea.Cmd {
 		m.head.Block = max(m.head.Block, s.Block)
 		if s.Damaged != nil {
 			m.trouble = plain(s.Damaged)
+		}
+		if s.Unread != nil {
+			m.trouble = "the chain does not answer, so nothing is known of any grant: " + plain(s.Unread)
 		}
 		return nil
 	})

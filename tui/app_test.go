@@ -335,6 +335,26 @@ func TestADeadChainFreezesNothing(t *testing.T) {
 	r.unseen("does not answer")
 }
 
+func TestADeadChainAtTheStart(t *testing.T) {
+	r := newRig(t, Look{})
+	r.gives(r.other("Ada"), -1, 30, labs)
+	r.door.ledger.set(func(l *ledger) { l.err = errDown })
+	r.start().see("unknown", "“Ada”", "nothing is known of any grant: it is down").unseen("active", "Access 1")
+	r.keys("enter").see("unknown").keys("esc", "r").see("nothing was taken back: it is down")
+	r.door.ledger.set(func(l *ledger) { l.err = nil })
+	r.pass(time.Minute)
+	r.step(tickMsg{})
+	r.settle()
+	r.see("active", "Access 1").unseen("nothing is known", "unknown")
+}
+
+func TestARequestThatIsTooLate(t *testing.T) {
+	r := newRig(t, Look{})
+	r.takes(r.asks(r.other("Ada"), "", nil, labs))
+	r.pass(31 * dayLong)
+	r.start().see("too late: what it asks for ended on 22 Dec 2026").keys("enter", "s").see("the grant would have ended already")
+}
+
 func TestAKeyringThatNobodyAnswersFreezesNothing(t *testing.T) {
 	r := newRig(t, Look{})
 	r.door.stuck = make(chan struct{})

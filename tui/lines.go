@@ -199,6 +199,9 @@ func (l *lines) load() error {
 	}
 	l.m.state = newState(o)
 	l.m.head.Block = o.Block
+	if o.Unread != nil {
+		l.say("The chain does not answer, so nothing is known of any grant: %s.", plain(o.Unread))
+	}
 	if o.Damaged != nil {
 		l.say("Part of the store cannot be read: %s.", plain(o.Damaged))
 	}

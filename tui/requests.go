@@ -208,6 +208,9 @@ func (p *requestsPage) view(m *Model, w, h int) []string {
 		lines = append(lines,
 			cut(pointer(i == at)+name+"  "+short(r.Requester)+"  asked "+date(r.Time), list),
 			cut("    "+count(len(r.Scopes), "kind")+" of data, until "+date(r.Expires)+m.newcomer(asked), list))
+		if r.Expires <= m.state.Time {
+			lines[len(lines)-1] = cut("    "+m.styles.ended.Render("too late")+": what it asks for ended on "+date(r.Expires), list)
+		}
 	}
 	lines = window(lines, focus, h)
 	if side == 0 {

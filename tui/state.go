@@ -34,7 +34,7 @@ type row struct {
 
 // rank is the order of phases in the list.
 var rank = map[wallet.Phase]int{
-	wallet.PhaseSigned: 0, wallet.PhaseSent: 0, wallet.PhaseNotAnchored: 0,
+	wallet.PhaseSigned: 0, wallet.PhaseSent: 0, wallet.PhaseNotAnchored: 0, wallet.PhaseUnknown: 0,
 	wallet.PhaseActive: 1, wallet.PhaseNotYet: 2, wallet.PhaseExpired: 3,
 	wallet.PhaseRevoked: 4, wallet.PhaseRetired: 4, wallet.PhaseInvalid: 5,
 }

@@ -23,6 +23,7 @@ type Overview struct {
 	Names   consent.Names
 	Events  []Event // newest first
 	Damaged error   // names rows of the store that could not be read; nil: none
+	Unread  error   // why the chain could not be read, so that nothing is known of any grant; nil: it was
 }
 
 // Entry is a grant of an overview.
@@ -57,7 +58,8 @@ type Event struct {
 	Request *consent.RequestDocument // of acts on a request; else nil
 }
 
-// Overview gives all that a person sees of their wallet.
+// Overview gives all that a person sees of their wallet. Where the chain cannot
+// be read it gives what the store holds, with no verdict on any grant.
 func (w *Wallet) Overview(ctx context.Context) (*Overview, error) {
 	o := &Overview{Time: w.now()}
 	kept := func(err error) error { // an error that leaves the rest to be seen
@@ -68,6 +70,13 @@ func (w *Wallet) Overview(ctx context.Context) (*Overview, error) {
 		return err
 	}
 	grants, state, err := w.judged(ctx)
+	if kept(err) != nil {
+		o.Unread = err
+		grants, err = w.stored(ctx)
+		for i := range grants {
+			grants[i].Verdict.Outcome = consent.Undecided
+		}
+	}
 	if err := kept(err); err != nil {
 		return nil, err
 	}
@@ -137,7 +146,7 @@ func (e *Entry) events(now uint64) []Event {
 	switch {
 	case e.Revoked != 0:
 		events = append(events, Event{Time: e.Revoked, Act: ActRevoked, Grant: e.ID, Other: with})
-	case expires <= now:
+	case expires <= now && e.Verdict.Outcome != consent.Undecided:
 		events = append(events, Event{Time: expires, Act: ActExpired, Grant: e.ID, Other: with})
 	}
 	return events
@@ -185,6 +194,7 @@ const (
 	PhaseSent        Phase = "sent"
 	PhaseNotAnchored Phase = "not anchored"
 	PhaseInvalid     Phase = "invalid"
+	PhaseUnknown     Phase = "unknown" // the chain could not be read
 )
 
 // Phase gives where the grant stands by the verdict on it.
@@ -200,6 +210,8 @@ func (s *Standing) Phase() Phase {
 		return PhaseRevoked
 	case consent.Retired:
 		return PhaseRetired
+	case consent.Undecided:
+		return PhaseUnknown
 	case consent.NotAnchored:
 		switch s.State {
 		case Signed:
