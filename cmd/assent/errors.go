@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/devchain"
@@ -88,5 +89,6 @@ func report(stderr io.Writer, err error) {
 		fmt.Fprintln(stderr, "assent: interrupted")
 		return
 	}
-	fmt.Fprintf(stderr, "assent: %v\n", err)
+	// Several errors in one are several lines.
+	fmt.Fprintf(stderr, "assent: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 }
