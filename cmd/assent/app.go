@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -44,11 +45,21 @@ type app struct {
 	verbose      bool
 }
 
+// grace is how long an interrupted command has to end by itself. Some cannot:
+// one that reads standard input, or waits for a disk. A command may be killed
+// at any moment and loses nothing by it.
+const grace = 3 * time.Second
+
 // run runs one command line and gives its exit code.
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, home: wallet.DefaultHome()}
+	defer context.AfterFunc(ctx, func() {
+		time.Sleep(grace)
+		report(a.stderr, context.Canceled)
+		os.Exit(exitInterrupted)
+	})()
 	root := a.command()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -162,8 +173,10 @@ func exactly(n int, what string) cobra.PositionalArgs {
 // result prints what a command was asked for: as JSON, or as people say.
 func (a *app) result(value any, people func(io.Writer)) error {
 	if !a.json {
-		people(a.stdout)
-		return nil
+		var text bytes.Buffer
+		people(&text)
+		_, err := text.WriteTo(a.stdout)
+		return err
 	}
 	return a.document(value)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -58,7 +59,9 @@ A request can be narrowed: --only keeps what you name of it, --until or --for en
 it earlier, --holder limits it to one data holder, --data-from and --data-until to
 a time. Sensitive categories are left out unless you name them with --sensitive.
 
-A command that was cut off is taken up again by running it again.`,
+A command that was cut off is taken up by the next one: a request is answered
+once, and a grant without a request that was signed is anchored, kept, and printed
+by “assent show ID --document”, so look at “assent grants” before you repeat it.`,
 		Example: `  assent grant --request labs.request.json > labs.grant.json
   assent grant --request labs.request.json --only 'patient/Observation.rs?category=laboratory' --for 7d
   assent grant --grantee clinic.card.json --scope patient/Immunization.rs --holder hospital.card.json --for 30d`,
@@ -130,7 +133,7 @@ func (o *grantOptions) ask(ctx context.Context, w *wallet.Wallet, draft *wallet.
 func (a *app) resume(ctx context.Context, w *wallet.Wallet) error {
 	posted, err := w.Resume(ctx)
 	if posted > 0 {
-		a.say("anchored %s that an earlier command had signed", number(posted, "grant"))
+		a.say("anchored %s that an earlier command had signed: “assent grants” lists it, “assent show ID --document” prints it", number(posted, "grant"))
 	}
 	return err
 }
@@ -292,7 +295,10 @@ func (o *consentOptions) sign(ctx context.Context, w *wallet.Wallet, draft *wall
 		return err
 	}
 	o.say("anchored: the chain has it, so it counts")
-	return o.document(grant)
+	if err := o.document(grant); err != nil {
+		return fmt.Errorf("print the grant: %w; it counts and is kept: print it again with “assent show %s --document”", err, grant.ID())
+	}
+	return nil
 }
 
 // acceptRisks has every risk accepted by its name, or asks about it.

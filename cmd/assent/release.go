@@ -96,8 +96,10 @@ func runRelease(ctx context.Context, o *releaseOptions) error {
 				return deniedError{answer.Verdict, answer.State}
 			}
 			o.say("permitted on block %d: released %s", answer.State.Block, tally(released.Counts))
-			_, err = o.stdout.Write(append(released.Bundle, '\n'))
-			return err
+			if _, err = o.stdout.Write(append(released.Bundle, '\n')); err != nil {
+				return fmt.Errorf("print what is released: %w; the access is used up: ask for a new one", err)
+			}
+			return nil
 		})
 	})
 }

@@ -14,18 +14,27 @@ import (
 	"github.com/assent-wallet/assent/wallet"
 )
 
+type showOptions struct {
+	*app
+	document bool
+}
+
 func showCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	o := &showOptions{app: a}
+	c := &cobra.Command{
 		Use:   "show DOCUMENT",
 		Short: "Say in plain words what a grant, request, access or card is",
 		Long: `Reads a document and says what it means. Of a grant it also says whether it counts
 now, as the chain has it. A grant that this wallet keeps can be named by its id or
-the beginning of it.`,
+the beginning of it, and printed again with --document.`,
 		Example: `  assent show labs.request.json
-  assent show 0x898500e9`,
+  assent show 0x898500e9
+  assent show 0x898500e9 --document > labs.grant.json`,
 		Args: exactly(1, "one document: a file, - for standard input, or the id of a grant"),
-		RunE: func(cmd *cobra.Command, args []string) error { return runShow(cmd.Context(), a, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return runShow(cmd.Context(), o, args[0]) },
 	}
+	c.Flags().BoolVar(&o.document, "document", false, "print a grant itself, as others read it, in place of words")
+	return c
 }
 
 // shown is a document as show prints it.
@@ -37,7 +46,11 @@ type shown struct {
 	Words  string `json:"words"`
 }
 
-func runShow(ctx context.Context, a *app, name string) error {
+func runShow(ctx context.Context, o *showOptions, name string) error {
+	a := o.app
+	if o.document {
+		return o.again(ctx, name)
+	}
 	if prefix, ok := parseID(name); ok {
 		return a.withWallet(ctx, func(w *wallet.Wallet) error {
 			grant, err := w.Find(ctx, prefix)
@@ -82,6 +95,21 @@ func runShow(ctx context.Context, a *app, name string) error {
 	}
 	return show(a, name, text, consent.ReadGrant, func(d *consent.GrantDocument) error {
 		return a.withChain(ctx, nil, func(c *chain) error { return a.showGrant(ctx, c, d, nil) })
+	})
+}
+
+// again prints a grant that the wallet keeps.
+func (o *showOptions) again(ctx context.Context, name string) error {
+	prefix, ok := parseID(name)
+	if o.json || !ok {
+		return usagef("--document prints a grant that this wallet keeps, by its id, and always as JSON: leave --json out, or see “assent grants”")
+	}
+	return o.withWallet(ctx, func(w *wallet.Wallet) error {
+		grant, err := w.Find(ctx, prefix)
+		if err != nil {
+			return err
+		}
+		return o.app.document(grant)
 	})
 }
 
