@@ -448,8 +448,10 @@ func (m *Model) lookAhead() tea.Cmd {
 		return nil
 	}
 	return start(m, "head", headLimit, m.session.Head, func(h Head, err error) tea.Cmd {
-		if err != nil {
+		if err != nil && (m.state == nil || m.state.Unread == nil) {
 			m.trouble = "the chain does not answer: " + plain(err)
+		}
+		if err != nil {
 			return nil
 		}
 		if strings.HasPrefix(m.trouble, "the chain") {
