@@ -146,6 +146,38 @@ func (l *lines) run() error {
 			return err
 		}
 	}
+	if err := l.unlock(); err != nil {
+		return err
+	}
+	for {
+		if err := l.load(); err != nil {
+			l.say("The store does not answer: %s.", plain(err))
+			if again, err := l.confirm("Try again?"); err != nil || !again {
+				return err
+			}
+			continue
+		}
+		s := l.m.state
+		task, err := l.choose(fmt.Sprintf("Network %s, block %s. What would you like to do?", l.m.status.Network, thousands(s.Block)),
+			fmt.Sprintf("See who has access (%d active, %d end soon)", s.active, s.soon),
+			fmt.Sprintf("Answer a request (%d waiting)", len(s.Waiting)),
+			"Add a request", "Take access back", "Give access on your own",
+			"See what happened", "See and verify people", "The wallet: card, backup, network", "Quit")
+		if err != nil {
+			return err
+		}
+		tasks := []func() error{l.access, l.answer, l.add, l.revoke, l.give, l.activity, l.people, l.wallet}
+		if task == len(tasks) {
+			return nil
+		}
+		if err := tasks[task](); err != nil {
+			return err
+		}
+	}
+}
+
+// unlock opens the wallet, and goes on with what was not finished.
+func (l *lines) unlock() (err error) {
 	var password []byte
 	if l.m.status.Profile.Secret == wallet.InFile {
 		if password, err = l.password("The password of the wallet " + l.m.status.Wallet); err != nil {
@@ -165,31 +197,7 @@ func (l *lines) run() error {
 	} else if posted > 0 {
 		l.say("Anchored what was signed before: %s.", count(posted, "grant"))
 	}
-	for {
-		if err := l.load(); err != nil {
-			l.say("The chain or the store does not answer: %s.", plain(err))
-			if again, err := l.confirm("Try again?"); err != nil || !again {
-				return err
-			}
-			continue
-		}
-		s := l.m.state
-		task, err := l.choose(fmt.Sprintf("Network %s, block %s. What would you like to do?", l.m.status.Network, thousands(s.Block)),
-			fmt.Sprintf("See who has access (%d active, %d end soon)", s.active, s.soon),
-			fmt.Sprintf("Answer a request (%d waiting)", len(s.Waiting)),
-			"Add a request", "Take access back", "Give access on your own",
-			"See what happened", "See and verify people", "See the wallet", "Quit")
-		if err != nil {
-			return err
-		}
-		tasks := []func() error{l.access, l.answer, l.add, l.revoke, l.give, l.activity, l.people, l.wallet}
-		if task == len(tasks) {
-			return nil
-		}
-		if err := tasks[task](); err != nil {
-			return err
-		}
-	}
+	return nil
 }
 
 func (l *lines) load() error {
@@ -622,7 +630,89 @@ func (l *lines) people() error {
 func (l *lines) wallet() error {
 	page := new(walletPage)
 	l.say("%s", strings.Join(page.view(l.m, wide, wide), "\n"))
+	chosen, err := l.choose("What would you do with it?", "Back", "Write your card to a file", "Change the name on your card", "Back up: show the recovery phrase", "Choose another network")
+	switch {
+	case err != nil:
+		return err
+	case chosen == 1:
+		return l.card("")
+	case chosen == 2:
+		name, err := l.line("What shall your key call itself?")
+		if err != nil || name == "" {
+			return err
+		}
+		return l.card(name)
+	case chosen == 3:
+		return l.backUp()
+	case chosen == 4:
+		if err := l.network(); err != nil {
+			return err
+		}
+		old := l.m.session
+		l.m.session = nil
+		old.Close()
+		return l.unlock()
+	}
 	return nil
+}
+
+func (l *lines) card(name string) error {
+	w := l.m.session.Wallet
+	path, err := within(l, fileLimit, func(ctx context.Context) (string, error) {
+		card, err := w.Card(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		return l.m.door.Save(ctx, card.Card.Account.Hex()[:10]+".card.json", card)
+	})
+	if err != nil {
+		l.say("Not written: %s.", plain(err))
+		return nil
+	}
+	l.say("Your card is in %s: give it to whoever shall ask you.", plain(errors.New(path)))
+	return nil
+}
+
+func (l *lines) backUp() error {
+	yes, err := l.confirm("Whoever sees the words has the wallet. Is nobody looking on, and have you pen and paper?")
+	if err != nil || !yes {
+		return err
+	}
+	var password []byte
+	if l.m.status.Profile.Secret == wallet.InFile {
+		if password, err = l.password("The password of the wallet " + l.m.status.Wallet); err != nil {
+			return err
+		}
+	}
+	entropy, err := within(l, openLimit, func(ctx context.Context) ([]byte, error) {
+		defer clear(password)
+		return l.m.door.Secret(ctx, password)
+	})
+	if err != nil {
+		l.say("The phrase cannot be shown: %s.", plain(err))
+		return nil
+	}
+	defer clear(entropy)
+	if err := l.showPhrase(entropy); err != nil {
+		return err
+	}
+	l.m.status, err = within(l, lookLimit, l.m.door.Look)
+	return err
+}
+
+// network chooses the network.
+func (l *lines) network() error {
+	chosen, err := l.choose("Which network? local is the chain inside this program.", l.m.status.Networks...)
+	if err != nil {
+		return err
+	}
+	if _, err := within(l, lookLimit, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, l.m.door.UseNetwork(ctx, l.m.status.Networks[chosen])
+	}); err != nil {
+		return err
+	}
+	l.m.status, err = within(l, lookLimit, l.m.door.Look)
+	return err
 }
 
 func (l *lines) password(question string) ([]byte, error) {
@@ -642,13 +732,7 @@ func (l *lines) welcome() (made bool, err error) {
 		return false, err
 	}
 	if len(l.m.status.Networks) > 1 {
-		chosen, err := l.choose("Which network? local is the chain inside this program.", l.m.status.Networks...)
-		if err != nil {
-			return false, err
-		}
-		if _, err := within(l, lookLimit, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, l.m.door.UseNetwork(ctx, l.m.status.Networks[chosen])
-		}); err != nil {
+		if err := l.network(); err != nil {
 			return false, err
 		}
 	}

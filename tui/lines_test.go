@@ -101,9 +101,9 @@ func TestLinesGiveAndVerify(t *testing.T) {
 	}
 	out := r.answers("7", "2", textOf(t, card), "7", "3", "y", // people
 		"5", "3", "1", "y", "n", "n", "n", "n", "n", "n", "2", "accept", "n", // give
-		"8", "9")
+		"8", "3", "Pat", "8", "2", "8", "1", "9")
 	said(t, out, "“Dr. Okoro”", "not verified", card.Card.Account.Hex(), "Verified.", "verified", "Give laboratory results (patient/Observation.rs?category=laboratory)?",
-		"Risk any-holder", "Anchored", "network         local")
+		"Risk any-holder", "Anchored", "network         local", "Your card is in /home/pat/0x", "calls itself    “Pat”")
 	if n := len(r.door.signer.signed()); n != 1 {
 		t.Errorf("%d grants were signed", n)
 	}
@@ -120,5 +120,11 @@ func TestLinesFirstRun(t *testing.T) {
 	said(t, r.answers("3", "2", "one two", phrase, "1", "9"), "has 2 words", "Network clinic", "See who has access (0 active")
 	if !r.door.restored {
 		t.Error("it is not known to be restored")
+	}
+	words := strings.Fields(phrase)
+	said(t, r.answers("8", "4", "n", "8", "4", "y", words[2], "wrong", words[12], words[22], "8", "5", "1", "9"),
+		"Write these 24 words", "24 "+words[23], "That is another word", "done: the phrase is on paper", "Which network?", "Network local")
+	if !r.door.backedUp {
+		t.Error("the backup was not remembered")
 	}
 }

@@ -287,6 +287,10 @@ func TestAppOnAPseudoTerminal(t *testing.T) {
 	h := newHome(t)
 	prepareStory(t, h)
 	s := openPTY(t, h.command(t.Context()), 80, 24)
+	await(t, s, "You gave nobody access")
+	s.press("1", "\x1b[200~'/nowhere/a request.json'\x1b[201~") // as a terminal drops a file
+	await(t, s, "not taken: open the request", "no such file")
+	s.press("2")
 	theStory(t, h, s)
 	s.press("q")
 	s.ends()
