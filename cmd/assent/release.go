@@ -13,6 +13,9 @@ import (
 	"github.com/assent-wallet/assent/wallet"
 )
 
+// maxRecord is the most bytes that a record may have.
+const maxRecord = 256 << 20
+
 type releaseOptions struct {
 	verifyOptions
 	access, bundle, account, patient string
@@ -60,13 +63,16 @@ func runRelease(ctx context.Context, o *releaseOptions) error {
 		return fmt.Errorf("open the record: %w", err)
 	}
 	defer file.Close()
-	bundle, err := io.ReadAll(file)
+	bundle, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
 	if err != nil {
 		return fmt.Errorf("read the record %s: %w", o.bundle, err)
 	}
+	if len(bundle) > maxRecord {
+		return fmt.Errorf("the record %s is longer than %d bytes: split it", o.bundle, maxRecord)
+	}
 	return o.withChain(ctx, nil, func(c *chain) error {
 		return o.withStore(ctx, func(store *wallet.Store) error {
-			holder, err := o.asHolder(c)
+			holder, err := o.asHolder(c, store)
 			if err != nil {
 				return err
 			}
@@ -76,11 +82,7 @@ func runRelease(ctx context.Context, o *releaseOptions) error {
 				}
 				return o.patient, nil
 			}
-			holder.Evaluable = fhir.Evaluable
 			holder.Remember = store.Remember
-			holder.View = func(ctx context.Context, need consent.Entries) (consent.State, error) {
-				return c.remembered(ctx, store, need)
-			}
 			// Before the access is spent on it, so that a broken record costs nothing.
 			var released *fhir.Released
 			if fhir.Evaluable(&access.Access) == nil {
