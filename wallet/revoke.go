@@ -139,7 +139,7 @@ func (w *Wallet) revocation(ctx context.Context, ends func(*Standing) bool, swit
 	}
 	// What is damaged in the store keeps nobody from ending what the chain knows.
 	grants, err := w.Grants(ctx)
-	if err != nil && !errors.Is(err, ErrDamaged) {
+	if err != nil && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrStoreDamaged) {
 		return nil, err
 	}
 	for _, g := range grants {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -151,9 +152,35 @@ func (a *app) withStore(ctx context.Context, do func(*wallet.Store) error) error
 	return do(store)
 }
 
+// withAnyStore does as withStore, and where the store cannot be opened, with an
+// empty one in its place: for what must be possible all the same.
+func (a *app) withAnyStore(ctx context.Context, do func(*wallet.Store) error) error {
+	store, err := a.home.OpenStore(ctx)
+	if failed, ok := errors.AsType[*wallet.StoreError](err); ok {
+		a.say("Going on without what this wallet has kept: %v.", failed)
+		folder, err := os.MkdirTemp("", "assent-*")
+		if err != nil {
+			return failed
+		}
+		defer os.RemoveAll(folder)
+		if store, err = wallet.OpenStore(ctx, filepath.Join(folder, wallet.StoreFile)); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	defer store.Close()
+	return do(store)
+}
+
 // withWallet opens the wallet in use, its documents and the network, for the
 // time of do.
 func (a *app) withWallet(ctx context.Context, do func(*wallet.Wallet) error) error {
+	return a.withWalletOn(ctx, a.withStore, do)
+}
+
+// withWalletOn does so with the store that is given.
+func (a *app) withWalletOn(ctx context.Context, with func(context.Context, func(*wallet.Store) error) error, do func(*wallet.Wallet) error) error {
 	name, profile, err := a.profile()
 	if err != nil {
 		return err
@@ -164,7 +191,7 @@ func (a *app) withWallet(ctx context.Context, do func(*wallet.Wallet) error) err
 	}
 	defer key.Close()
 	return a.withChain(ctx, key, func(c *chain) error {
-		return a.withStore(ctx, func(store *wallet.Store) error {
+		return with(ctx, func(store *wallet.Store) error {
 			documents, err := store.Documents(key)
 			if err != nil {
 				return err

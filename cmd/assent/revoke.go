@@ -27,7 +27,8 @@ func revokeCommand(a *app) *cobra.Command {
 a wallet restored from its recovery phrase ends all that it ever gave, also what
 this computer never saw.
 
-What was read before stays read: nobody can take that back.`,
+It ends what was given on the network in use: repeat it with --network for each
+other one. What was read before stays read: nobody can take that back.`,
 		Example: `  assent revoke labs.grant.json
   assent revoke --grantee clinic.card.json
   assent revoke --everything`,
@@ -54,12 +55,17 @@ What was read before stays read: nobody can take that back.`,
 }
 
 func runRevoke(ctx context.Context, o *revokeOptions, args []string) error {
-	return o.withWallet(ctx, func(w *wallet.Wallet) error {
+	with := o.withStore
+	if o.everything { // needs no store: a broken one keeps nobody from it
+		with = o.withAnyStore
+	}
+	return o.withWalletOn(ctx, with, func(w *wallet.Wallet) error {
+		network := w.Registry.(*chain).name
 		revocation, what, err := o.prepare(ctx, w, args)
 		if err != nil {
 			return err
 		}
-		o.say("This ends %s: %s that this wallet knows of. It takes effect in the next block and cannot be undone.", what, number(len(revocation.Grants), "active grant"))
+		o.say("This ends %s, on the network %s: %s that this wallet knows of. It takes effect in the next block and cannot be undone.", what, network, number(len(revocation.Grants), "active grant"))
 		if err := o.yesNoQuestion(ctx, o.yes, "End it?"); err != nil {
 			return err
 		}
@@ -73,7 +79,9 @@ func runRevoke(ctx context.Context, o *revokeOptions, args []string) error {
 		for _, g := range revocation.Grants {
 			result.Grants = append(result.Grants, g.Document.ID().Hex())
 		}
-		return o.result(result, func(out io.Writer) { fmt.Fprintf(out, "ended %s: %s\n", what, number(len(result.Grants), "grant")) })
+		return o.result(result, func(out io.Writer) {
+			fmt.Fprintf(out, "ended %s, on the network %s: %s\n", what, network, number(len(result.Grants), "grant"))
+		})
 	})
 }
 
