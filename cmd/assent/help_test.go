@@ -77,6 +77,9 @@ func checkExamples(t *testing.T, c *cobra.Command) {
 			line = then
 		}
 		fields := strings.Fields(line)
+		if len(fields) > 1 && strings.Contains(fields[0], "=") { // a setting for this one command
+			fields = fields[1:]
+		}
 		if len(fields) == 0 || fields[0] != "assent" {
 			t.Errorf("the example %q is no command of assent", line)
 			continue
