@@ -62,8 +62,11 @@ func stateOf(s *wallet.Standing) string {
 
 func runGrants(ctx context.Context, a *app) error {
 	return a.withWallet(ctx, func(w *wallet.Wallet) error {
-		if err := a.resume(ctx, w); err != nil {
+		// What cannot be posted now can be listed all the same.
+		if err := a.resume(ctx, w); ctx.Err() != nil {
 			return err
+		} else if err != nil {
+			a.say("%v", err)
 		}
 		grants, damaged := w.Grants(ctx)
 		if damaged != nil && !errors.Is(damaged, wallet.ErrDamaged) {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ethereum/go-ethereum/rpc"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/zalando/go-keyring"
 
@@ -156,6 +157,7 @@ func TestStories(t *testing.T) {
 			"anvil":  anvilCmd,
 			"mute":   muteCmd,
 			"port":   portCmd,
+			"poor":   poorCmd,
 		},
 	})
 }
@@ -318,6 +320,21 @@ func portCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: port variable")
 	}
 	ts.Setenv(args[0], freePort(ts))
+}
+
+// poorCmd takes all coins from the accounts that anvil lends: poor $URL
+func poorCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: poor url")
+	}
+	client, err := rpc.Dial(args[0])
+	ts.Check(err)
+	defer client.Close()
+	var accounts []string
+	ts.Check(client.Call(&accounts, "eth_accounts"))
+	for _, account := range accounts {
+		ts.Check(client.Call(nil, "anvil_setBalance", account, "0x0"))
+	}
 }
 
 // muteCmd puts the URL of an endpoint that never answers into a variable.
