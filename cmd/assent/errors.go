@@ -68,7 +68,7 @@ func exitCode(err error) int {
 		return exitDenied
 	case errors.As(err, &secret):
 		return exitKeyring
-	case isAny(err, devchain.ErrInUse, devchain.ErrDamaged, devchain.ErrClosed), registry.IsChainError(err):
+	case isAny(err, devchain.ErrInUse, devchain.ErrDamaged, devchain.ErrClosed, errNoAnswer), registry.IsChainError(err):
 		return exitChain
 	}
 	return exitFailed

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 
@@ -23,6 +24,10 @@ type chain struct {
 	domain   consent.Domain
 	embedded *devchain.Chain // nil for a network elsewhere
 }
+
+// openPatience is how long the embedded chain may take to open; a folder that
+// changes hands may take 15 seconds of it.
+const openPatience = 20 * time.Second
 
 var _ wallet.Registry = (*chain)(nil)
 
@@ -67,7 +72,7 @@ func (a *app) chainFolder() string { return filepath.Join(a.home.Data, "chain") 
 // openEmbedded opens the embedded chain in a folder; its own account pays, and
 // the registry is deployed on first use.
 func openEmbedded(ctx context.Context, a *app, folder string) (*chain, error) {
-	embedded, err := devchain.Open(ctx, folder)
+	embedded, err := openInTime(ctx, folder)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +86,31 @@ func openEmbedded(ctx context.Context, a *app, folder string) (*chain, error) {
 		return nil, fmt.Errorf("the embedded chain: %w", err)
 	}
 	return c, nil
+}
+
+// errNoAnswer is an embedded chain whose files are not opened, nor refused: its
+// database tries for ever where it cannot write.
+var errNoAnswer = errors.New("it did not open in time: look at the space left on its disk, and try again")
+
+// openInTime opens the embedded chain, or gives it up.
+func openInTime(ctx context.Context, folder string) (*devchain.Chain, error) {
+	type opened struct {
+		chain *devchain.Chain
+		err   error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		chain, err := devchain.Open(ctx, folder)
+		done <- opened{chain, err}
+	}()
+	timer := time.NewTimer(openPatience)
+	defer timer.Stop()
+	select {
+	case o := <-done:
+		return o.chain, o.err
+	case <-timer.C:
+		return nil, fmt.Errorf("the embedded chain in %s: %w", folder, errNoAnswer)
+	}
 }
 
 func embeddedChain(a *app, embedded *devchain.Chain) *chain {
