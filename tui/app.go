@@ -259,11 +259,36 @@ func (m *Model) key(msg tea.KeyMsg) tea.Cmd {
 		t.typing().key(msg)
 		return nil
 	}
+	if split := hurried(msg, top); split != nil {
+		var cmds []tea.Cmd
+		for _, one := range split {
+			cmds = append(cmds, m.key(one))
+		}
+		return tea.Batch(cmds...)
+	}
 	cmd, known := m.press(msg, m.all())
 	if !known && !msg.Paste {
 		m.note = consent.Quote(msg.String()) + " does nothing here: ? shows the keys"
 	}
 	return cmd
+}
+
+// maxHurried is how many keys somebody may press so quickly that they come as
+// one message. More of them are a paste, by a terminal that does not say so.
+const maxHurried = 3
+
+// hurried gives the keys that came as one message, or nil. What is pasted must
+// not press keys, and least of all answer a question.
+func hurried(msg tea.KeyMsg, top page) []tea.KeyMsg {
+	_, asking := top.(*confirmPage)
+	if msg.Type != tea.KeyRunes || msg.Paste || msg.Alt || asking || len(msg.Runes) < 2 || len(msg.Runes) > maxHurried {
+		return nil
+	}
+	var split []tea.KeyMsg
+	for _, r := range msg.Runes {
+		split = append(split, tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}})
+	}
+	return split
 }
 
 // top is the page that keys go to.
@@ -275,6 +300,16 @@ func (m *Model) top() page {
 }
 
 func (m *Model) open(p page) { m.over = append(m.over, p) }
+
+// tell says how something ended whose page was left meanwhile.
+func (m *Model) tell(p page, format string, args ...any) {
+	for _, shown := range m.over {
+		if shown == p {
+			return
+		}
+	}
+	m.note = fmt.Sprintf(format, args...)
+}
 
 // drop takes a page away, and what lies over it.
 func (m *Model) drop(p page) {

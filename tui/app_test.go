@@ -448,12 +448,12 @@ func TestWhatWasSignedBeforeIsSentByItself(t *testing.T) {
 	r.door.ledger.gate = make(chan struct{})
 	r.run(r.m.Init())
 	r.settleBut("resume")
-	r.see("signed")
+	r.unseen("active") // signed, or sent already
 	r.m.giveUp("resume")
 	close(r.door.ledger.gate)
 	r.step(tickMsg{})
 	r.settle()
-	r.see("sent") // it rests
+	r.unseen("active") // it rests
 	r.pass(time.Minute)
 	r.step(tickMsg{})
 	r.settle()
@@ -464,6 +464,43 @@ func TestRequestsComeFirst(t *testing.T) {
 	r := newRig(t, Look{})
 	r.takes(r.asks(r.other("Ada"), "", nil, labs))
 	r.start().see("[Requests 1]").keys("z").see("“z” does nothing here: ? shows the keys")
+}
+
+func TestHurriedKeysAreKeysAndPastesAreNot(t *testing.T) {
+	r := newRig(t, Look{})
+	r.takes(r.asks(r.other("Ada"), "", nil, labs))
+	r.start().keys("2", "13").see("[Activity]") // two keys that came as one
+	r.keys("1333").see("“1333” does nothing here")
+	r.keys("1", "enter", "s", "yy").see("▸ No", "“yy” does nothing here")
+	r.keys("yyyyyyyyyy", "enter").see("the answer was no")
+	if len(r.door.signer.signed()) != 0 {
+		t.Error("a paste signed something")
+	}
+}
+
+func TestPagesThatWereLeft(t *testing.T) {
+	r := newRig(t, Look{})
+	r.takes(r.asks(r.other("Ada"), "", nil, labs))
+	r.start().keys("1", "enter", "s", "right")
+	gate := make(chan struct{})
+	r.door.ledger.gate = gate
+	r.step(keyMsg("enter"))
+	r.settleBut("post")
+	r.step(keyMsg("esc"))
+	close(gate)
+	r.settle()
+	r.see("anchored: the grant to the key that calls itself “Ada”")
+	gate = make(chan struct{})
+	r.keys("2", "r", "right")
+	r.door.ledger.gate = gate
+	r.step(keyMsg("enter"))
+	r.settleBut("revoke")
+	r.step(keyMsg("esc"))
+	r.step(keyMsg("r"))
+	r.see("active", "something is being taken back")
+	close(gate)
+	r.settle()
+	r.see("revoked: the grant to", "revoked  ")
 }
 
 func TestTooSmall(t *testing.T) {

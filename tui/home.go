@@ -147,7 +147,10 @@ func (p *walletPage) view(m *Model, w, h int) []string {
 	add("network", s.Network)
 	if m.state != nil {
 		add("registry", fmt.Sprintf("%s on chain %d", m.session.Wallet.Domain.Registry, m.session.Wallet.Domain.ChainID))
-		head := "block " + thousands(m.head.Block)
+		head := "no block seen yet"
+		if m.head.Block != 0 {
+			head = "block " + thousands(m.head.Block)
+		}
 		if now := uint64(m.now().Unix()); m.head.Time != 0 && now >= m.head.Time {
 			head += ", " + ago(now-m.head.Time)
 		}

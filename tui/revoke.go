@@ -96,6 +96,11 @@ func (m *Model) takeBack(what string, prepare func(context.Context) (*wallet.Rev
 					return struct{}{}, w.Revoke(ctx, r)
 				}, func(_ struct{}, err error) tea.Cmd {
 					page.done, page.err = true, err
+					if err != nil {
+						m.tell(page, "not revoked yet, take it back again: %s", plain(err))
+					} else {
+						m.tell(page, "revoked: %s", what)
+					}
 					m.giveUp("load")
 					return m.load()
 				})

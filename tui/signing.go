@@ -30,6 +30,7 @@ func (m *Model) sign(draft *wallet.Draft) tea.Cmd {
 	}, func(d *consent.GrantDocument, err error) tea.Cmd {
 		if err != nil {
 			p.err = err
+			m.tell(p, "nothing is known to be signed: %s", plain(err))
 			return nil
 		}
 		p.document = d
@@ -44,6 +45,11 @@ func (m *Model) post(p *signingPage) tea.Cmd {
 		return struct{}{}, w.Post(ctx, d)
 	}, func(_ struct{}, err error) tea.Cmd {
 		p.err, p.anchored = err, err == nil
+		if err != nil {
+			m.tell(p, "signed and kept, not anchored yet: %s", plain(err))
+		} else {
+			m.tell(p, "anchored: the grant to %s counts from now on", m.party(d.Grant.Grantee))
+		}
 		m.giveUp("load")
 		return m.load()
 	})

@@ -5,12 +5,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,6 +74,8 @@ type ptyScreen struct {
 	terminal vt10x.Terminal
 	drawn    chan struct{}
 	command  *exec.Cmd
+	mu       sync.Mutex
+	raw      []byte // all that the program wrote
 }
 
 func openPTY(t *testing.T, command *exec.Cmd, w, h int) *ptyScreen {
@@ -82,12 +86,15 @@ func openPTY(t *testing.T, command *exec.Cmd, w, h int) *ptyScreen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &ptyScreen{t, file, vt10x.New(vt10x.WithSize(w, h), vt10x.WithWriter(file)), make(chan struct{}, 1), command}
+	s := &ptyScreen{t: t, file: file, terminal: vt10x.New(vt10x.WithSize(w, h), vt10x.WithWriter(file)), drawn: make(chan struct{}, 1), command: command}
 	go func() {
 		chunk := make([]byte, 4096)
 		for {
 			n, err := file.Read(chunk)
 			s.terminal.Write(chunk[:n])
+			s.mu.Lock()
+			s.raw = append(s.raw, chunk[:n]...)
+			s.mu.Unlock()
 			select {
 			case s.drawn <- struct{}{}:
 			default:
@@ -342,6 +349,58 @@ func TestAppMakesAWallet(t *testing.T) {
 	await(t, again, "You gave nobody access")
 	again.press("\x03")
 	again.ends()
+}
+
+var colour = regexp.MustCompile("\x1b\\[[0-9;]*(3[0-7]|9[0-7])m")
+
+// coloured tells whether the program wrote in colours.
+func (s *ptyScreen) coloured() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return colour.Match(s.raw)
+}
+
+func TestNoColour(t *testing.T) {
+	for variable, want := range map[string]bool{"NO_COLOR=": true, "NO_COLOR=1": false} {
+		h := newHome(t)
+		h.env = append(h.env, variable)
+		s := openPTY(t, h.command(t.Context()), 80, 24)
+		await(t, s, "Welcome to Assent", "? keys")
+		s.press("q")
+		s.ends()
+		if got := s.coloured(); got != want {
+			t.Errorf("with %s it wrote in colours: %v", variable, got)
+		}
+	}
+}
+
+// An endpoint that takes calls and never answers holds up no key.
+func TestAppWithADeadEndpoint(t *testing.T) {
+	h := newHome(t)
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	for _, args := range [][]string{
+		{"init", "patient"},
+		{"network", "add", "dead", "--rpc", "http://" + dead.Addr().String(), "--chain-id", "5"},
+		{"network", "use", "dead"},
+	} {
+		if _, err := h.do(t.Context(), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := openPTY(t, h.command(t.Context()), 80, 24)
+	await(t, s, "reading what the wallet holds", "dead")
+	s.press("5")
+	await(t, s, "[Wallet]", "unlocked", "reading what the wallet holds")
+	s.press("2", "r")
+	await(t, s, "still reading what the wallet holds")
+	s.press("?")
+	await(t, s, "All keys here")
+	s.press("q")
+	s.ends()
 }
 
 // Without a terminal the app says what to do instead.
