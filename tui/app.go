@@ -455,7 +455,7 @@ func (m *Model) resume() tea.Cmd {
 			return nil
 		}
 		m.note = fmt.Sprintf("anchored what was signed before: %s", count(posted, "grant"))
-		return m.load()
+		return m.reload()
 	})
 }
 
@@ -508,6 +508,13 @@ const (
 
 func (m *Model) rested() bool {
 	return !m.busy("load") && m.now().Sub(m.slept) >= restRatio*m.took
+}
+
+// reload reads all that is shown after something was changed: what a load that
+// is under way brings may be of before.
+func (m *Model) reload() tea.Cmd {
+	m.giveUp("load")
+	return m.load()
 }
 
 // load reads all that is shown.

@@ -105,7 +105,7 @@ func (m *Model) card(name string) tea.Cmd {
 			return nil
 		}
 		m.note = "your card is in " + plain(fmt.Errorf("%s", path)) + ": give it to whoever shall ask you"
-		return m.load()
+		return m.reload()
 	})
 }
 

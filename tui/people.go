@@ -128,8 +128,7 @@ func (m *Model) verify(p *wallet.Person) tea.Cmd {
 				if err != nil {
 					m.note = "not remembered: " + plain(err)
 				}
-				m.giveUp("load")
-				return m.load()
+				return m.reload()
 			})
 		},
 	})
@@ -147,8 +146,7 @@ func (m *Model) meet(text string, chosen func(common.Address)) tea.Cmd {
 		}
 		m.note = "the card is kept: v on People (4) compares its address"
 		chosen(account)
-		m.giveUp("load")
-		return m.load()
+		return m.reload()
 	})
 }
 

@@ -112,8 +112,7 @@ func (m *Model) take(text string) tea.Cmd {
 		if err != nil {
 			m.note = "not taken: " + plain(err)
 		}
-		m.giveUp("load")
-		return m.load()
+		return m.reload()
 	})
 }
 
@@ -161,8 +160,7 @@ func (m *Model) denying(chosen func() *wallet.Waiting) action {
 						m.note = "not denied: " + plain(err)
 					}
 					m.closeReview(asked.ID)
-					m.giveUp("load")
-					return m.load()
+					return m.reload()
 				})
 			},
 		})

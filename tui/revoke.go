@@ -101,8 +101,7 @@ func (m *Model) takeBack(what string, prepare func(context.Context) (*wallet.Rev
 					} else {
 						m.tell(page, "revoked: %s", what)
 					}
-					m.giveUp("load")
-					return m.load()
+					return m.reload()
 				})
 			},
 		})

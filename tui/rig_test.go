@@ -34,10 +34,6 @@ var (
 	dayLong = 24 * time.Hour
 )
 
-func required(component string) bool {
-	return slices.Contains(strings.Split(os.Getenv("ASSENT_TEST_REQUIRE"), ","), component)
-}
-
 // ledger is a registry in memory. What is posted is there once the gate, where
 // there is one, lets it through.
 type ledger struct {

@@ -50,8 +50,7 @@ func (m *Model) post(p *signingPage) tea.Cmd {
 		} else {
 			m.tell(p, "anchored: the grant to %s counts from now on", m.party(d.Grant.Grantee))
 		}
-		m.giveUp("load")
-		return m.load()
+		return m.reload()
 	})
 }
 
