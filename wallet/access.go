@@ -103,6 +103,16 @@ func (w *Wallet) Access(ctx context.Context, grant *consent.GrantDocument, holde
 	if err != nil {
 		return nil, err
 	}
+	// Time may pass, and the chain move; but what was never whole never will be,
+	// and would keep the whole one out of the store.
+	verdict, _, err := w.Judge(ctx, grant)
+	if err != nil {
+		return nil, err
+	}
+	switch verdict.Outcome {
+	case consent.BrokenChain, consent.BadGrantSignature, consent.NotPermitted:
+		return nil, fmt.Errorf("the grant is not as it was signed: %s (%s, link %d): ask whoever gave it for the document again", verdict.Clause, verdict.Outcome, verdict.Link)
+	}
 	access, err := w.Signer.SignAccess(w.Domain, consent.Access{Holder: holder, Scopes: scopes, Binding: binding, Time: w.now()}, links)
 	if err != nil {
 		return nil, err
