@@ -27,6 +27,10 @@ func (p *accessPage) typing() *entry {
 	return nil
 }
 
+func (p *accessPage) legend() string {
+	return "The bars: █ when it counts, │ today, ▶ and ◀ where it goes on beyond, ✕ where it was taken back. ← stands before who gave something to you."
+}
+
 // rows gives the rows that the filter leaves, and puts the cursor on the grant
 // that was chosen.
 func (p *accessPage) rows(m *Model) []*row {

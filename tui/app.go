@@ -352,7 +352,11 @@ func (m *Model) all() []action {
 			if _, helping := top.(*helpPage); helping {
 				m.drop(top)
 			} else {
-				m.open(&helpPage{of: m.all()})
+				help := &helpPage{of: m.all()}
+				if s, ok := top.(signed); ok {
+					help.legend = s.legend()
+				}
+				m.open(help)
 			}
 			return nil
 		}),

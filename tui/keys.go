@@ -66,11 +66,15 @@ func (m *Model) footer(actions []action) string {
 	return " " + b.String() + m.styles.key.Render("?") + " keys"
 }
 
-// helpPage shows every key of the page below it.
+// helpPage shows every key of the page below it, and what its signs mean.
 type helpPage struct {
 	scroll
-	of []action
+	of     []action
+	legend string
 }
+
+// signed is a page that draws signs of its own.
+type signed interface{ legend() string }
 
 func (p *helpPage) actions(m *Model) []action {
 	return append(p.scroll.actions(m), m.back())
@@ -78,6 +82,9 @@ func (p *helpPage) actions(m *Model) []action {
 
 func (p *helpPage) view(m *Model, w, h int) []string {
 	lines := []string{m.styles.title.Render("All keys here"), ""}
+	if p.legend != "" {
+		lines = append(append(lines, wrap(p.legend, w)...), "")
+	}
 	for _, a := range p.of {
 		if help := a.Help(); help.Key != "" {
 			line := fit(help.Key, 12) + help.Desc
