@@ -245,6 +245,12 @@ func (m *Model) key(msg tea.KeyMsg) tea.Cmd {
 		return tea.Quit
 	}
 	m.pressed = true
+	if m.cramped() { // nobody can see what a key would do
+		if msg.String() == "q" {
+			return tea.Quit
+		}
+		return nil
+	}
 	top := m.top()
 	if msg.Paste {
 		if p, ok := top.(paster); ok {
@@ -559,12 +565,15 @@ func (m *Model) load() tea.Cmd {
 	})
 }
 
+// cramped tells that the terminal is too small to draw in.
+func (m *Model) cramped() bool { return m.width < minWidth || m.height < minHeight }
+
 // View draws the screen: never wider or higher than the terminal.
 func (m *Model) View() string {
-	if m.width < minWidth || m.height < minHeight {
+	if m.cramped() {
 		return m.frame([]string{
 			fmt.Sprintf("This window is %d×%d.", m.width, m.height),
-			fmt.Sprintf("Make it %d×%d at least.", minWidth, minHeight),
+			fmt.Sprintf("Make it %d×%d at least (q quits).", minWidth, minHeight),
 		})
 	}
 	message := m.message(max(1, m.height/8))

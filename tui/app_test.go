@@ -503,9 +503,20 @@ func TestPagesThatWereLeft(t *testing.T) {
 	r.see("revoked: the grant to", "revoked  ")
 }
 
+// What nobody can see nobody agrees to.
+func TestKeysDoNothingWhereNothingIsSeen(t *testing.T) {
+	r := newRig(t, Look{})
+	r.takes(r.asks(r.other("Ada"), "", nil, labs))
+	r.start().keys("1", "enter", "s", "right").see("▸ Yes, sign").size(30, 5).keys("enter", "s", "y").size(80, 24).see("▸ Yes, sign")
+	if len(r.door.signer.signed()) != 0 {
+		t.Error("it was signed unseen")
+	}
+	r.size(30, 5).keys("q").quits()
+}
+
 func TestTooSmall(t *testing.T) {
 	r := newRig(t, Look{})
-	r.start().size(39, 12).see("This window is 39×12.", "Make it 40×12 at least.").size(40, 11).see("at least").size(40, 12).unseen("at least").size(1, 1).screen()
+	r.start().size(39, 12).see("This window is 39×12.", "Make it 40×12 at least").size(40, 11).see("at least").size(40, 12).unseen("at least").size(1, 1).screen()
 }
 
 func TestPathsAsTerminalsDropThem(t *testing.T) {

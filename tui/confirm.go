@@ -76,9 +76,8 @@ func (p *confirmPage) actions(m *Model) []action {
 }
 
 func (p *confirmPage) view(m *Model, w, h int) []string {
-	text := paint(m.styles.title, p.heading, w)
-	text = append(text, "")
-	text = append(text, wrap(p.text, w)...)
+	head := []string{m.styles.title.Render(cut(p.heading, w)), ""} // stays while the text moves
+	text := wrap(p.text, w)
 	for _, line := range p.list {
 		text = append(text, wrap(line, w)...)
 	}
@@ -94,10 +93,10 @@ func (p *confirmPage) view(m *Model, w, h int) []string {
 	foot := []string{"", choices[0] + "   " + choices[1]}
 	if p.typing() != nil {
 		foot = append(foot, cut("Type “"+acceptWord+"” for the risks above: "+p.word.view(max(1, w-40)), w))
-	} else if len(text) > h-len(foot)-1 && !p.reached {
+	} else if len(text) > h-len(head)-len(foot)-1 && !p.reached {
 		foot = append(foot, m.styles.waiting.Render("more below: ↓"))
 	} else {
 		foot = append(foot, "")
 	}
-	return append(p.lines(text, max(1, h-len(foot))), foot...)
+	return append(append(head, p.lines(text, max(1, h-len(head)-len(foot)))...), foot...)
 }
