@@ -34,6 +34,7 @@ import (
 // app is what all commands share.
 type app struct {
 	stdin          io.Reader
+	stdinUsed      bool // a second “-” would read nothing
 	stdout, stderr io.Writer
 	now            func() time.Time
 	home           wallet.Home

@@ -173,6 +173,10 @@ func (s *scopes) wish() (*wallet.Wish, error) {
 // open opens a document: a file, or standard input for "-".
 func (a *app) open(path string) (io.ReadCloser, error) {
 	if path == "-" {
+		if a.stdinUsed {
+			return nil, usagef("standard input is one document: only one “-” can stand for it")
+		}
+		a.stdinUsed = true
 		return io.NopCloser(a.stdin), nil
 	}
 	return os.Open(path)

@@ -95,7 +95,7 @@ func runRelease(ctx context.Context, o *releaseOptions) error {
 				return err
 			}
 			if answer.Outcome != consent.Permit {
-				return deniedError{answer.Verdict, answer.State}
+				return o.show(access, &answer)
 			}
 			o.say("permitted on block %d: released %s", answer.State.Block, tally(released.Counts))
 			if _, err = o.stdout.Write(append(released.Bundle, '\n')); err != nil {
