@@ -82,6 +82,7 @@ type Model struct {
 
 	status  Status
 	session *Session
+	watch   *wallet.Watch // of the session's wallet
 	state   *state // nil until it was loaded once
 	head    Head
 	slept   time.Time     // when the last load came in
@@ -335,7 +336,7 @@ func (m *Model) back() action {
 	})
 }
 
-// all gives the actions that keys stand for now, those of the page first.
+// all gives the actions of all keys that act on the screen, those of the page first.
 func (m *Model) all() []action {
 	top := m.top()
 	actions := top.actions(m)
@@ -447,9 +448,38 @@ func (m *Model) openSession(password []byte) tea.Cmd {
 			m.trouble = plain(err)
 			return nil
 		}
-		m.trouble, m.session = "", s
-		return tea.Batch(m.load(), m.lookAhead(), m.resume())
+		m.trouble, m.session, m.watch = "", s, s.Wallet.Watch()
+		return tea.Batch(m.glance(), m.lookAhead())
 	})
+}
+
+// glanceGrants is how many grants the first look takes: more than fit on any
+// screen, and few enough to be there at once.
+const glanceGrants = 200
+
+// glance shows at once what the store knows, as being checked; then it is.
+func (m *Model) glance() tea.Cmd {
+	w := m.session.Wallet
+	return start(m, "glance", loadLimit, func(ctx context.Context) (*state, error) {
+		o, err := w.Glance(ctx, glanceGrants)
+		if err != nil {
+			return nil, err
+		}
+		return newState(o), nil
+	}, func(s *state, err error) tea.Cmd {
+		if err == nil && m.state == nil { // what is wrong with the store the load says
+			m.first(s)
+		}
+		return m.load()
+	})
+}
+
+// first shows what is known for the first time.
+func (m *Model) first(s *state) {
+	if !m.pressed && len(s.Waiting) > 0 {
+		m.tab = tabRequests // somebody waits for an answer
+	}
+	m.state = s
 }
 
 // resume goes on with grants that were signed and never seen anchored.
@@ -532,9 +562,9 @@ func (m *Model) load() tea.Cmd {
 	if m.busy("load") || m.session == nil {
 		return nil
 	}
-	w, began := m.session.Wallet, m.now()
+	watch, began := m.watch, m.now()
 	return start(m, "load", loadLimit, func(ctx context.Context) (*state, error) {
-		o, err := w.Overview(ctx)
+		o, err := watch.Overview(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -546,13 +576,15 @@ func (m *Model) load() tea.Cmd {
 			m.trouble = "the chain or the store does not answer: " + plain(err)
 			return nil
 		}
-		if s.Unread != nil && m.state != nil && m.state.Unread == nil {
+		if s.Unread != nil && m.state != nil && m.state.Unread == nil && !m.state.Glance {
 			m.trouble = "the chain does not answer: " + plain(s.Unread)
 			return nil // what was known stays
 		}
-		if m.state == nil && !m.pressed && len(s.Waiting) > 0 {
-			m.tab = tabRequests // somebody waits for an answer
+		first := m.state == nil || m.state.Glance
+		if m.state == nil {
+			m.first(s)
 		}
+		m.giveUp("glance")
 		m.state, m.trouble = s, ""
 		m.head.Block = max(m.head.Block, s.Block)
 		if s.Damaged != nil {
@@ -560,6 +592,9 @@ func (m *Model) load() tea.Cmd {
 		}
 		if s.Unread != nil {
 			m.trouble = "the chain does not answer, so nothing is known of any grant: " + plain(s.Unread)
+		}
+		if first {
+			return m.resume()
 		}
 		return nil
 	})
@@ -617,6 +652,8 @@ func (m *Model) message(most int) []string {
 		text = "waiting for the keyring: a window may ask you to unlock it"
 	case m.session != nil && m.state == nil:
 		text = "reading what the wallet holds"
+	case m.state != nil && m.state.Glance:
+		text = "checking every grant with the chain: the newest are shown"
 	}
 	lines := wrap(text, m.width-2)
 	if len(lines) > most {

@@ -204,12 +204,12 @@ func (p *networkPage) actions(m *Model) []action {
 
 // reopen closes the session and opens it again, as after a change of network.
 func (m *Model) reopen() tea.Cmd {
-	for _, name := range []string{"load", "head", "resume", "open"} {
+	for _, name := range []string{"glance", "load", "head", "resume", "open"} {
 		m.giveUp(name)
 	}
 	if m.session != nil {
 		old := m.session
-		m.session, m.state, m.head, m.over = nil, nil, Head{}, nil
+		m.session, m.watch, m.state, m.head, m.over = nil, nil, nil, Head{}, nil
 		return tea.Sequence(func() tea.Msg { old.Close(); return nil }, m.look())
 	}
 	return m.look()

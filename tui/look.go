@@ -52,7 +52,7 @@ func (s *styles) phase(p wallet.Phase) lipgloss.Style {
 	switch p {
 	case wallet.PhaseActive:
 		return s.good
-	case wallet.PhaseNotYet, wallet.PhaseSigned, wallet.PhaseSent, wallet.PhaseNotAnchored, wallet.PhaseUnknown:
+	case wallet.PhaseNotYet, wallet.PhaseSigned, wallet.PhaseSent, wallet.PhaseNotAnchored, wallet.PhaseUnknown, phaseChecking:
 		return s.waiting
 	case wallet.PhaseExpired:
 		return s.ended

@@ -32,9 +32,12 @@ type row struct {
 	hex   string // what it searches for what begins with 0x
 }
 
+// phaseChecking is of a grant that a glance shows: nobody judged it yet.
+const phaseChecking wallet.Phase = "checking"
+
 // rank is the order of phases in the list.
 var rank = map[wallet.Phase]int{
-	wallet.PhaseSigned: 0, wallet.PhaseSent: 0, wallet.PhaseNotAnchored: 0, wallet.PhaseUnknown: 0,
+	wallet.PhaseSigned: 0, wallet.PhaseSent: 0, wallet.PhaseNotAnchored: 0, wallet.PhaseUnknown: 0, phaseChecking: 0,
 	wallet.PhaseActive: 1, wallet.PhaseNotYet: 2, wallet.PhaseExpired: 3,
 	wallet.PhaseRevoked: 4, wallet.PhaseRetired: 4, wallet.PhaseInvalid: 5,
 }
@@ -44,6 +47,9 @@ func newState(o *wallet.Overview) *state {
 	for i := range o.Grants {
 		e := &o.Grants[i]
 		r := row{Entry: e, phase: e.Phase(), what: whatOf(e.Document.Provisions)}
+		if o.Glance {
+			r.phase = phaseChecking
+		}
 		r.hay = strings.ToLower(strings.Join([]string{string(r.phase), consent.Quote(o.Names[e.With()]), r.what, direction(e)}, " "))
 		r.hex = strings.ToLower(e.With().Hex() + " " + e.ID.Hex())
 		s.rows = append(s.rows, r)

@@ -69,14 +69,16 @@ func (w *Wallet) reception(ctx context.Context, need consent.Entries, account co
 // goes on with it; but where the error is an *AnsweredError, the request was
 // answered by another one meanwhile, and nothing is kept of this one.
 func (w *Wallet) Grant(ctx context.Context, d *Draft) (*consent.GrantDocument, error) {
-	document, err := w.sign(ctx, d)
+	document, err := w.Sign(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	return document, w.post(ctx, document)
+	return document, w.Post(ctx, document)
 }
 
-func (w *Wallet) sign(ctx context.Context, d *Draft) (*consent.GrantDocument, error) {
+// Sign signs a draft and stores the grant: the first half of Grant, with its
+// errors.
+func (w *Wallet) Sign(ctx context.Context, d *Draft) (*consent.GrantDocument, error) {
 	if err := d.Check(w.Signer.Address(), w.now()); err != nil {
 		return nil, err
 	}
@@ -111,8 +113,9 @@ func (w *Wallet) sign(ctx context.Context, d *Draft) (*consent.GrantDocument, er
 	return document, err
 }
 
-// post anchors a grant that is stored, and says so in the store.
-func (w *Wallet) post(ctx context.Context, d *consent.GrantDocument) error {
+// Post anchors a grant that is stored and waits until it is confirmed: the other
+// half of Grant. Resume does it where it never came to that.
+func (w *Wallet) Post(ctx context.Context, d *consent.GrantDocument) error {
 	id := d.ID()
 	if err := w.Documents.SetState(ctx, consent.KindGrant, id, Posted); err != nil {
 		return err
@@ -136,7 +139,7 @@ func (w *Wallet) Resume(ctx context.Context) (int, error) {
 		if !g.Given || g.State != Signed && g.State != Posted || g.Document.Grant.Expires <= w.now() {
 			continue
 		}
-		if err := w.post(ctx, g.Document); err != nil {
+		if err := w.Post(ctx, g.Document); err != nil {
 			return posted, err
 		}
 		posted++

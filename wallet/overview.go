@@ -4,8 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/common"
 
@@ -23,6 +28,7 @@ type Overview struct {
 	Names   consent.Names
 	Events  []Event // newest first
 	Damaged error   // names rows of the store that could not be read; nil: none
+	Glance  bool    // only the newest grants are here, and nobody judged them yet: see Wallet.Glance
 	Unread  error   // why the chain could not be read, so that nothing is known of any grant; nil: it was
 }
 
@@ -58,49 +64,223 @@ type Event struct {
 	Request *consent.RequestDocument // of acts on a request; else nil
 }
 
+// Watch gives overviews of a wallet, one after the other. It remembers of each
+// grant what its bytes alone decide: what they say, its hashes and which of its
+// signatures a key made. The chain and the clock are asked each time, and so is
+// a contract that signed. Several goroutines may use it.
+type Watch struct {
+	wallet *Wallet
+	mu     sync.Mutex
+	grants map[[sha256.Size]byte]*watched // by the hash of the bytes; never written to once it is here
+}
+
+type watched struct {
+	document    *consent.GrantDocument
+	id, root    common.Hash
+	examination *consent.Examination
+}
+
+// Watch begins to watch the wallet.
+func (w *Wallet) Watch() *Watch { return &Watch{wallet: w} }
+
+// Overview gives all that a person sees of their wallet: see Watch.Overview.
+func (w *Wallet) Overview(ctx context.Context) (*Overview, error) { return w.Watch().Overview(ctx) }
+
 // Overview gives all that a person sees of their wallet. Where the chain cannot
 // be read it gives what the store holds, with no verdict on any grant.
-func (w *Wallet) Overview(ctx context.Context) (*Overview, error) {
+func (v *Watch) Overview(ctx context.Context) (*Overview, error) {
+	w := v.wallet
 	o := &Overview{Time: w.now()}
-	kept := func(err error) error { // an error that leaves the rest to be seen
-		if errors.Is(err, ErrDamaged) {
-			o.Damaged = errors.Join(o.Damaged, err)
-			return nil
-		}
-		return err
-	}
-	grants, state, err := w.judged(ctx)
-	if kept(err) != nil {
-		o.Unread = err
-		grants, err = w.stored(ctx)
-		for i := range grants {
-			grants[i].Verdict.Outcome = consent.Undecided
-		}
-	}
-	if err := kept(err); err != nil {
+	records, err := w.Documents.List(ctx, consent.KindGrant)
+	if err := o.kept(err); err != nil {
 		return nil, err
+	}
+	all, err := v.watched(ctx, records)
+	if err != nil {
+		return nil, err
+	}
+	var grants []*watched // on this network: no other is told of the rest
+	for i, g := range all {
+		if g.document.Domain == w.Domain {
+			grants = append(grants, g)
+			o.Grants = append(o.Grants, Entry{Standing: standing(&records[i], g.document), ID: g.id})
+		}
+	}
+	// One read for all, so that they are judged on one block, and at once.
+	var need consent.Entries
+	for _, g := range grants {
+		entries := g.examination.Entries()
+		need.Anchors = append(need.Anchors, entries.Anchors...)
+		need.Revocations = append(need.Revocations, entries.Revocations...)
+		need.Accounts = append(need.Accounts, entries.Accounts...)
+		need.Signatures = append(need.Signatures, entries.Signatures...)
+	}
+	need.Anchors, need.Revocations, need.Accounts = once(need.Anchors), once(need.Revocations), once(need.Accounts)
+	state, err := w.Registry.Read(ctx, need)
+	verdicts := make([]consent.Verdict, len(grants))
+	if err == nil {
+		err = eachOf(ctx, len(grants), func(i int) (err error) {
+			verdicts[i], err = grants[i].examination.Decide(state, o.Time)
+			return err
+		})
+	}
+	if o.Unread = err; err != nil {
+		state = consent.State{}
 	}
 	o.Block = state.Block
-	for _, g := range grants {
-		e := entry(g, &state)
-		o.Grants = append(o.Grants, e)
-		o.Events = append(o.Events, e.events(o.Time)...)
+	for i, g := range grants {
+		e := &o.Grants[i]
+		e.Verdict, e.Anchored, e.Revoked = verdicts[i], state.Anchored[g.root], ended(g.document, &state)
+		if o.Unread != nil {
+			e.Verdict = consent.Verdict{Outcome: consent.Undecided}
+		}
+	}
+	return o, w.complete(ctx, o)
+}
+
+// watched gives what the bytes of each record decide, and forgets records that
+// are not among them.
+func (v *Watch) watched(ctx context.Context, records []Record) ([]*watched, error) {
+	v.mu.Lock()
+	known := v.grants
+	v.mu.Unlock()
+	grants, hashes := make([]*watched, len(records)), make([][sha256.Size]byte, len(records))
+	err := eachOf(ctx, len(records), func(i int) error {
+		hashes[i] = sha256.Sum256(records[i].Document)
+		if grants[i] = known[hashes[i]]; grants[i] != nil {
+			return nil
+		}
+		document, err := readStored(&records[i])
+		if err != nil {
+			return err
+		}
+		grants[i] = &watched{document, document.ID(), document.Root(), consent.ExamineGrant(document)}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	fresh := make(map[[sha256.Size]byte]*watched, len(grants))
+	for i, hash := range hashes {
+		fresh[hash] = grants[i]
+	}
+	v.mu.Lock()
+	v.grants = fresh
+	v.mu.Unlock()
+	return grants, nil
+}
+
+// eachOf does something n times on all processors, and gives one of its errors.
+func eachOf(ctx context.Context, n int, do func(int) error) error {
+	var next atomic.Int64
+	var group sync.WaitGroup
+	workers := min(n, runtime.GOMAXPROCS(0))
+	failed := make([]error, workers)
+	for k := range workers {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && failed[k] == nil; i = int(next.Add(1)) - 1 {
+				if failed[k] = ctx.Err(); failed[k] == nil {
+					failed[k] = do(i)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return cmp.Or(failed...)
+}
+
+// Glance gives at once what the store knows, with the newest n grants and no
+// verdict on any: nobody asked the chain yet, and no signature was verified.
+func (w *Wallet) Glance(ctx context.Context, n int) (*Overview, error) {
+	o := &Overview{Time: w.now(), Glance: true}
+	records, err := w.Documents.newest(ctx, consent.KindGrant, n)
+	if err := o.kept(err); err != nil {
+		return nil, err
+	}
+	for i := range slices.Backward(records) {
+		document, err := readStored(&records[i])
+		if err != nil {
+			return nil, err
+		}
+		if document.Domain == w.Domain {
+			e := Entry{Standing: standing(&records[i], document), ID: document.ID()}
+			e.Verdict.Outcome = consent.Undecided
+			o.Grants = append(o.Grants, e)
+		}
+	}
+	return o, w.complete(ctx, o)
+}
+
+// newest gives the last n records of a kind, the newest first; for the rest it
+// is like List.
+func (d *Documents) newest(ctx context.Context, kind string, n int) ([]Record, error) {
+	rows, err := d.store.db.QueryContext(ctx, "SELECT rowid, id, sealed FROM documents WHERE list = ? ORDER BY rowid DESC LIMIT ?", d.list(kind), n)
+	if err != nil {
+		return nil, d.store.failed(err)
+	}
+	defer rows.Close()
+	var records []Record
+	var damaged []error
+	for rows.Next() {
+		var number int64
+		var row, sealed []byte
+		if err := rows.Scan(&number, &row, &sealed); err != nil {
+			return nil, d.store.failed(err)
+		}
+		r, err := d.opened(kind, number, row, sealed)
+		if err != nil {
+			damaged = append(damaged, err)
+			continue
+		}
+		records = append(records, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, d.store.failed(err)
+	}
+	return records, errors.Join(damaged...)
+}
+
+func readStored(r *Record) (*consent.GrantDocument, error) {
+	document, err := consent.ReadGrant(bytes.NewReader(r.Document))
+	if err != nil {
+		return nil, fmt.Errorf("the stored grant %s: %w", r.ID, err)
+	}
+	return document, nil
+}
+
+func standing(r *Record, d *consent.GrantDocument) Standing {
+	return Standing{Document: d, Given: r.Given, State: r.State, Time: r.Time}
+}
+
+// kept notes an error that leaves the rest to be seen, and gives any other.
+func (o *Overview) kept(err error) error {
+	if errors.Is(err, ErrDamaged) {
+		o.Damaged = errors.Join(o.Damaged, err)
+		return nil
+	}
+	return err
+}
+
+// complete adds all but the grants.
+func (w *Wallet) complete(ctx context.Context, o *Overview) (err error) {
+	for i := range o.Grants {
+		o.Events = append(o.Events, o.Grants[i].events(o.Time)...)
 	}
 	o.Waiting, err = w.Waiting(ctx)
-	if err := kept(err); err != nil {
-		return nil, err
+	if err := o.kept(err); err != nil {
+		return err
 	}
 	o.People, err = w.People(ctx)
-	if err := kept(err); err != nil {
-		return nil, err
+	if err := o.kept(err); err != nil {
+		return err
 	}
 	if o.Names, err = w.Names(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	for kind, act := range map[string]Act{kindInbox: ActAsked, kindDenial: ActDenied} {
 		events, err := w.requests(ctx, kind, act)
-		if err := kept(err); err != nil {
-			return nil, err
+		if err := o.kept(err); err != nil {
+			return err
 		}
 		o.Events = append(o.Events, events...)
 	}
@@ -110,26 +290,27 @@ func (w *Wallet) Overview(ctx context.Context) (*Overview, error) {
 		}
 		return cmp.Compare(order[b.Act], order[a.Act])
 	})
-	return o, nil
+	return nil
 }
 
 // order is that of acts at the same second.
 var order = map[Act]int{ActAsked: 1, ActDenied: 2, ActSigned: 3, ActReceived: 3, ActAnchored: 4, ActExpired: 5, ActRevoked: 5}
 
-func entry(g Standing, state *consent.State) Entry {
-	e := Entry{Standing: g, ID: g.Document.ID(), Anchored: state.Anchored[g.Document.Root()]}
-	ends := func(d *consent.GrantDocument) {
-		for _, hash := range d.Grant.Revocations {
-			if at := state.Revoked[hash]; at != 0 && (e.Revoked == 0 || at < e.Revoked) {
-				e.Revoked = at
+// ended gives the block time of the first reveal that ended the grant or one
+// above it; 0: none.
+func ended(d *consent.GrantDocument, state *consent.State) (first uint64) {
+	ends := func(g *consent.Grant) {
+		for _, hash := range g.Revocations {
+			if at := state.Revoked[hash]; at != 0 && (first == 0 || at < first) {
+				first = at
 			}
 		}
 	}
-	ends(g.Document)
-	for i := range g.Document.Parents {
-		ends(&g.Document.Parents[i])
+	ends(&d.Grant)
+	for i := range d.Parents {
+		ends(&d.Parents[i].Grant)
 	}
-	return e
+	return first
 }
 
 func (e *Entry) events(now uint64) []Event {
@@ -223,12 +404,3 @@ func (s *Standing) Phase() Phase {
 	}
 	return PhaseInvalid
 }
-
-// Sign signs a draft and stores the grant: the first half of Grant. Post is the
-// other, and Resume goes on where it never came to that.
-func (w *Wallet) Sign(ctx context.Context, d *Draft) (*consent.GrantDocument, error) {
-	return w.sign(ctx, d)
-}
-
-// Post posts a grant that is stored, and waits until it is anchored.
-func (w *Wallet) Post(ctx context.Context, d *consent.GrantDocument) error { return w.post(ctx, d) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -29,7 +30,7 @@ func grantsCommand(a *app) *cobra.Command {
 type listed struct {
 	ID        string `json:"id"`
 	Direction string `json:"direction"` // given, received
-	State     string `json:"state"`     // see stateOf
+	State     string `json:"state"`     // a wallet.Phase, see stateName
 	With      string `json:"with"`      // the other account
 	Name      string `json:"name"`      // what it calls itself; empty: unknown
 	NotBefore uint64 `json:"notBefore"` // unix seconds
@@ -38,27 +39,8 @@ type listed struct {
 	Scopes    int    `json:"scopes"` // provisions that the document opens
 }
 
-// stateOf gives the state of a grant as a person thinks of it.
-func stateOf(s *wallet.Standing) string {
-	switch s.Verdict.Outcome {
-	case consent.Permit:
-		return "active"
-	case consent.NotYetValid:
-		return "not yet"
-	case consent.Expired:
-		return "expired"
-	case consent.Revoked:
-		return "revoked"
-	case consent.Retired:
-		return "retired"
-	case consent.NotAnchored:
-		if s.State == wallet.Signed || s.State == wallet.Posted {
-			return string(s.State)
-		}
-		return "not anchored"
-	}
-	return "invalid"
-}
+// stateName is a phase as scripts compare it: words with hyphens.
+func stateName(p wallet.Phase) string { return strings.ReplaceAll(string(p), " ", "-") }
 
 func runGrants(ctx context.Context, a *app) error {
 	return a.withWallet(ctx, func(w *wallet.Wallet) error {
@@ -96,7 +78,7 @@ func listGrant(g *wallet.Standing, names consent.Names) listed {
 		with, direction = g.Document.Grant.Grantor, "received"
 	}
 	return listed{
-		ID: g.Document.ID().Hex(), Direction: direction, State: stateOf(g),
+		ID: g.Document.ID().Hex(), Direction: direction, State: stateName(g.Phase()),
 		With: with.Hex(), Name: names[with],
 		NotBefore: g.Document.Grant.NotBefore, Expires: g.Document.Grant.Expires,
 		Handoffs: g.Document.Grant.Handoffs, Scopes: len(g.Document.Provisions),

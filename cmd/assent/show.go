@@ -129,7 +129,7 @@ func (a *app) showGrant(ctx context.Context, registry wallet.Registry, d *consen
 	}
 	standing := wallet.Standing{Document: d, Verdict: verdict}
 	return a.print(shown{
-		Kind: consent.KindGrant, ID: d.ID().Hex(), State: stateOf(&standing), Clause: verdict.Clause,
+		Kind: consent.KindGrant, ID: d.ID().Hex(), State: stateName(standing.Phase()), Clause: verdict.Clause,
 		Words: consent.Describe(&d.Grant, d.Provisions, names),
 	})
 }
