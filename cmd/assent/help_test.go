@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -130,4 +132,37 @@ func helpOf(t *testing.T, c *cobra.Command) string {
 		t.Fatal(err)
 	}
 	return help.String()
+}
+
+// TestNamedCommands requires that every command that an error or a help text
+// tells a person to try is one.
+func TestNamedCommands(t *testing.T) {
+	root := (&app{}).command()
+	root.InitDefaultCompletionCmd()
+	named := 0
+	for _, folder := range []string{".", "../../wallet", "../../consent", "../../consent/registry", "../../consent/devchain", "../../tui"} {
+		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatal(folder, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range regexp.MustCompile("“assent ([a-z][^”]*)”").FindAllStringSubmatch(string(text), -1) {
+				named++
+				c, rest, err := root.Find(strings.Fields(line[1]))
+				if err != nil || c.HasSubCommands() || len(rest) > 0 && rest[0] != strings.ToUpper(rest[0]) && !strings.HasPrefix(rest[0], "-") && !strings.HasPrefix(rest[0], "%") {
+					t.Errorf("%s names %q, which is no command", file, line[0])
+				}
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("only %d commands were found", named)
+	}
 }

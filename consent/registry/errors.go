@@ -23,7 +23,7 @@ var (
 	ErrNoProxy = errors.New("the network lacks the deployment proxy " + Proxy.Hex() + ": deploy without it and name the registry's address in the settings")
 
 	// ErrNoPayer: the client was made without a Payer, and the node lends no account.
-	ErrNoPayer = errors.New("nobody pays for transactions on this network: name a relay or a paying account")
+	ErrNoPayer = errors.New("nobody pays on this network: its node lends no account, and there is no wallet: make one with “assent init”, and put coins on its account")
 
 	// ErrBadSignature: the account did not sign its retirement.
 	ErrBadSignature = errors.New("the account did not sign its retirement")
@@ -96,11 +96,11 @@ func (e *TransactionError) Error() string {
 	return fmt.Sprintf("transaction %s failed: %s", e.Transaction, e.Reason)
 }
 
-// NoCoinsError: the paying account has no coins, and the node lends none.
+// NoCoinsError: the paying account has too few coins.
 type NoCoinsError struct{ Account common.Address }
 
 func (e *NoCoinsError) Error() string {
-	return fmt.Sprintf("nobody pays on this network: the account %s has no coins, and the node lends none: name a relay, or put coins on the account", e.Account)
+	return fmt.Sprintf("the account %s has too few coins to pay on this network: put coins on it, or use a network whose node lends an account", e.Account)
 }
 
 // UnconfirmedError: a transaction was sent, and the waiting for its

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -350,10 +351,12 @@ var refusals = []struct {
 	{"max fee per gas less than block base fee", errTooLow}, {"gas price too low", errTooLow},
 }
 
-// hopeless are the texts of what no other endpoint takes either.
-var hopeless = []string{
-	"insufficient funds", "insufficient balance", "insufficientfunds", "block gas limit", "intrinsic gas too low", "fee cap", "tx fee",
-}
+// What no other endpoint takes either: where the account has too few coins, and
+// else.
+var (
+	poor     = []string{"insufficient funds", "insufficient balance", "insufficientfunds"}
+	hopeless = []string{"block gas limit", "intrinsic gas too low", "fee cap", "tx fee"}
+)
 
 // broadcast hands a signed transaction to an endpoint. It may be handed in more
 // than once: it is the same transaction.
@@ -377,10 +380,12 @@ func (p *posting) broadcast(ctx context.Context, tx *types.Transaction) error {
 				return final{refusal.err}
 			}
 		}
-		for _, part := range hopeless {
-			if strings.Contains(text, part) {
-				return final{&TransactionError{Reason: fmt.Sprintf("the node says %s to the paying account %s", consent.Quote(word.Error()), p.payer.Address())}}
-			}
+		says := func(part string) bool { return strings.Contains(text, part) }
+		switch {
+		case slices.ContainsFunc(poor, says):
+			return final{&NoCoinsError{p.payer.Address()}}
+		case slices.ContainsFunc(hopeless, says):
+			return final{&TransactionError{Reason: fmt.Sprintf("the node says %s to the paying account %s", consent.Quote(word.Error()), p.payer.Address())}}
 		}
 		return err
 	})
