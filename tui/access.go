@@ -135,6 +135,9 @@ func (p *accessPage) view(m *Model, w, h int) []string {
 		lines = append(lines, m.styles.key.Render("/")+" "+p.filter.view(w-20)+m.styles.dim.Render(fmt.Sprintf("  %s of %s", thousands(uint64(len(rows))), thousands(uint64(len(m.state.rows))))))
 	}
 	if len(rows) == 0 {
+		if m.state.Glance {
+			return append(lines, m.checking(w)...)
+		}
 		text := "You gave nobody access, and nobody gave you any.\n\nRequests (1) shows who asks; n gives on your own."
 		if len(m.state.rows) > 0 {
 			text = "No grant is like that. esc takes the filter away."
@@ -182,6 +185,9 @@ func (m *Model) empty(what string, w int) []string {
 	}
 	return lines
 }
+
+// checking is what a list that is empty at a glance says: there may be more.
+func (m *Model) checking(w int) []string { return wrap("Still reading what the wallet holds.", w) }
 
 // layout is how wide the columns of the list are.
 type layout struct{ phase, who, what, bar, end int }
@@ -338,6 +344,8 @@ func (m *Model) saving(r func() *row) action {
 			return "it is being written"
 		case r() == nil:
 			return "no grant is chosen"
+		case m.state.Glance:
+			return "it is still being checked: wait a moment"
 		case r().Anchored == 0:
 			return "it is not anchored yet, so it does not count"
 		}

@@ -55,6 +55,9 @@ func (p *activityPage) view(m *Model, w, h int) []string {
 		return m.empty("What happened is shown here.", w)
 	}
 	events := m.state.Events
+	if len(events) == 0 && m.state.Glance {
+		return m.checking(w)
+	}
 	if len(events) == 0 {
 		return wrap("Nothing happened yet.\n\nWhat you sign, what is anchored and what ends stands here. Who looked at your record with a grant, only the data holder can tell: ask for its audit events.", w)
 	}

@@ -83,7 +83,7 @@ type Model struct {
 	status  Status
 	session *Session
 	watch   *wallet.Watch // of the session's wallet
-	state   *state // nil until it was loaded once
+	state   *state        // nil until it was loaded once
 	head    Head
 	slept   time.Time     // when the last load came in
 	took    time.Duration // how long it took

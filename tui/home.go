@@ -155,6 +155,9 @@ func (p *walletPage) view(m *Model, w, h int) []string {
 			head += ", " + ago(now-m.head.Time)
 		}
 		add("chain", head)
+		if m.state.Glance {
+			return p.lines(lines, h)
+		}
 		add("known", fmt.Sprintf("%s, %s, %s waiting", count(len(m.state.Grants), "grant"), count(len(m.state.People), "key"), count(len(m.state.Waiting), "request")))
 	}
 	if m.trouble != "" {

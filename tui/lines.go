@@ -192,6 +192,7 @@ func (l *lines) unlock() (err error) {
 	if err != nil {
 		return err
 	}
+	l.m.watch = l.m.session.Wallet.Watch()
 	if posted, err := within(l, postLimit, l.m.session.Wallet.Resume); err != nil {
 		l.say("What was signed before is not anchored yet: %s.", plain(err))
 	} else if posted > 0 {
@@ -201,7 +202,7 @@ func (l *lines) unlock() (err error) {
 }
 
 func (l *lines) load() error {
-	o, err := within(l, loadLimit, l.m.session.Wallet.Overview)
+	o, err := within(l, loadLimit, l.m.watch.Overview)
 	if err != nil {
 		return err
 	}

@@ -104,8 +104,11 @@ func (m *Model) about(p *wallet.Person) string {
 			active++
 		}
 	}
-	text := fmt.Sprintf("%s\nThis key calls itself %s. Known since %s. May use %s of yours now.",
-		p.Account, consent.Quote(p.Name), date(p.Since), count(active, "grant"))
+	uses := "May use " + count(active, "grant") + " of yours now."
+	if m.state.Glance {
+		uses = "What it may use is being checked."
+	}
+	text := fmt.Sprintf("%s\nThis key calls itself %s. Known since %s. %s", p.Account, consent.Quote(p.Name), date(p.Since), uses)
 	if p.Verified != 0 {
 		return text + fmt.Sprintf(" You compared its address on %s.", date(p.Verified))
 	}

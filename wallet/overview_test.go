@@ -37,6 +37,12 @@ func (l *ledger) Read(_ context.Context, need consent.Entries) (consent.State, e
 	for _, account := range need.Accounts {
 		s.Retired[account] = 0
 	}
+	for _, query := range need.Signatures { // no account is a contract
+		if s.Signed == nil {
+			s.Signed = make(map[consent.SignatureQuery]bool)
+		}
+		s.Signed[query] = false
+	}
 	return s, l.err
 }
 
@@ -428,5 +434,110 @@ func TestMetIsRememberedOnce(t *testing.T) {
 	records, err := p.patient.Documents.List(t.Context(), kindInbox)
 	if err != nil || len(records) != 1 || !bytes.Equal(records[0].Document, document) || records[0].Time != began {
 		t.Errorf("the inbox has %d records, %v", len(records), err)
+	}
+}
+
+// A watch remembers what the bytes of a grant say, and asks chain and clock anew.
+func TestAWatchSeesWhatChanges(t *testing.T) {
+	p := newPeople(t)
+	give := func() *consent.GrantDocument {
+		request := p.request(t, scope(t, "patient/Observation.rs"))
+		draft, err := DraftWithin(request, ChoiceOf(&request.Request))
+		if err != nil {
+			t.Fatal(err)
+		}
+		grant, err := p.patient.Grant(t.Context(), draft)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return grant
+	}
+	watch := p.patient.Watch()
+	see := func(want ...Phase) {
+		t.Helper()
+		o, err := watch.Overview(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []Phase
+		for i := range o.Grants {
+			got = append(got, o.Grants[i].Phase())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the grants are %q: want %q", got, want)
+		}
+	}
+	see()
+	first := give()
+	see(PhaseActive)
+	give()
+	see(PhaseActive, PhaseActive)
+	p.ledger.err = errors.New("down")
+	see(PhaseUnknown, PhaseUnknown)
+	p.ledger.err = nil
+	revocation, err := p.patient.RevokeGrant(t.Context(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.patient.Revoke(t.Context(), revocation); err != nil {
+		t.Fatal(err)
+	}
+	see(PhaseRevoked, PhaseActive)
+	p.clock = p.clock.Add(31 * 24 * time.Hour)
+	see(PhaseRevoked, PhaseExpired)
+
+	// What is remembered is of those very bytes: another signature is not as good.
+	changed := *first
+	changed.Signature = bytes.Clone(first.Signature)
+	changed.Signature[0] ^= 1
+	p.clock = p.clock.Add(-31 * 24 * time.Hour)
+	other := *p.patient
+	other.Documents = documentsOf(t, p.patient.Documents.store, newTestKey(t))
+	record, err := other.record(consent.KindGrant, changed.ID(), &changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record.State = Anchored
+	if err := other.Documents.Put(t.Context(), record); err != nil {
+		t.Fatal(err)
+	}
+	p.ledger.revoked = map[common.Hash]uint64{}
+	watch.wallet = &other
+	see(PhaseInvalid)
+}
+
+func TestAGlanceJudgesNothing(t *testing.T) {
+	p := newPeople(t)
+	for range 3 {
+		request := p.request(t, scope(t, "patient/Observation.rs"))
+		draft, err := DraftWithin(request, ChoiceOf(&request.Request))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.patient.Grant(t.Context(), draft); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.ledger.err = errors.New("down") // it is not asked
+	all, err := p.patient.Overview(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := p.patient.Glance(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !o.Glance || o.Unread != nil || len(o.Grants) != 2 || o.Grants[0].ID != all.Grants[1].ID || o.Grants[1].ID != all.Grants[2].ID {
+		t.Errorf("a glance at the newest 2 of 3: %+v", o)
+	}
+	for i := range o.Grants {
+		if e := &o.Grants[i]; e.Phase() != PhaseUnknown || e.Anchored != 0 {
+			t.Errorf("judged at a glance: %+v", e)
+		}
+	}
+	elsewhere := *p.patient
+	elsewhere.Domain.ChainID++
+	if o, err = elsewhere.Glance(t.Context(), 5); err != nil || len(o.Grants) != 0 {
+		t.Errorf("a glance shows %d grants of another network, %v", len(o.Grants), err)
 	}
 }
