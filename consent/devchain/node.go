@@ -37,6 +37,7 @@ const (
 	cacheMB  = 16
 	handles  = 64
 	gasLimit = 60_000_000
+	roomSize = 1 << 20 // bytes that must still fit on the disk
 
 	// clockSlack is by how much the wall clock may be behind the last block; sealing waits that long.
 	clockSlack = time.Minute
@@ -96,6 +97,9 @@ func start(dir string, options Options) (_ *node, err error) {
 
 func (n *node) run(dir string, address *net.TCPAddr) (err error) {
 	n.stack.Server().Config.NodeDatabase = "" // no peers, hence no database of them
+	if err := room(dir); err != nil {
+		return err
+	}
 	s, err := loadSettings(dir)
 	if err != nil {
 		return err
@@ -268,6 +272,17 @@ func genesis(s settings) *core.Genesis {
 		Difficulty: new(big.Int),
 		Alloc:      alloc,
 	}
+}
+
+// room makes sure that the disk takes something: where it is full, the library's database would try for ever to open.
+func room(dir string) error {
+	probe, err := os.CreateTemp(dir, "room-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(probe.Name())
+	_, err = probe.Write(make([]byte, roomSize))
+	return errors.Join(err, probe.Close())
 }
 
 // apis are the JSON-RPC modules eth, net and web3. The library's others could rewind the chain or stop the node.
