@@ -14,17 +14,8 @@ import (
 
 // accessPage lists who can see what now, and could before.
 type accessPage struct {
-	cursor
-	chosen    common.Hash // the grant under the cursor, wherever a load moves it
-	filter    entry
-	filtering bool
-}
-
-func (p *accessPage) typing() *entry {
-	if p.filtering {
-		return &p.filter
-	}
-	return nil
+	filtered
+	chosen common.Hash // the grant under the cursor, wherever a load moves it
 }
 
 func (p *accessPage) legend() string {
@@ -37,7 +28,7 @@ func (p *accessPage) rows(m *Model) []*row {
 	if m.state == nil {
 		return nil
 	}
-	rows := m.state.search(p.filter.String())
+	rows := search(m.state.rows, m.state.hays.rows, p.filter.String())
 	if p.keep(len(rows)) < len(rows) && rows[p.at].ID != p.chosen {
 		for i := range rows {
 			if rows[i].ID == p.chosen {
@@ -60,26 +51,14 @@ func (p *accessPage) row(m *Model) *row {
 
 func (p *accessPage) actions(m *Model) []action {
 	if p.filtering {
-		stop := func(clear bool) func() tea.Cmd {
-			return func() tea.Cmd {
-				p.filtering = false
-				if clear {
-					p.filter = entry{}
-				}
-				return nil
-			}
-		}
-		return []action{
-			on([]string{"enter"}, "enter", "keep the filter", stop(false)),
-			on([]string{"esc"}, "esc", "no filter", stop(true)),
-		}
+		return p.whileTyping()
 	}
 	some := func() string {
 		if why := m.loaded(); why != "" {
 			return why
 		}
 		if p.row(m) == nil {
-			return "no grant is chosen"
+			return p.none("no grant is chosen")
 		}
 		return ""
 	}
@@ -102,13 +81,8 @@ func (p *accessPage) actions(m *Model) []action {
 		}).unless(some),
 	}
 	actions = append(actions, revoking(m, func() *row { return p.row(m) })...)
-	actions = append(actions,
-		on([]string{"n"}, "n", "give", func() tea.Cmd { m.open(&givePage{}); return nil }).unless(m.loaded),
-		on([]string{"/"}, "/", "filter", func() tea.Cmd { p.filtering = true; return nil }).unless(m.loaded),
-	)
-	if p.filter.String() != "" {
-		actions = append(actions, on([]string{"esc"}, "esc", "no filter", func() tea.Cmd { p.filter = entry{}; return nil }))
-	}
+	actions = append(actions, on([]string{"n"}, "n", "give", func() tea.Cmd { m.open(&givePage{}); return nil }).unless(m.loaded))
+	actions = append(actions, p.filterActions(m)...)
 	if m.session == nil {
 		actions = append([]action{m.unlocking()}, actions...)
 	}
@@ -130,10 +104,7 @@ func (p *accessPage) view(m *Model, w, h int) []string {
 		return m.empty("Who can see what of your record is shown here.", w)
 	}
 	rows := p.rows(m)
-	var lines []string
-	if p.filtering || p.filter.String() != "" {
-		lines = append(lines, m.styles.key.Render("/")+" "+p.filter.view(w-20)+m.styles.dim.Render(fmt.Sprintf("  %s of %s", thousands(uint64(len(rows))), thousands(uint64(len(m.state.rows))))))
-	}
+	lines := p.filterLine(m, len(rows), len(m.state.rows), w)
 	if len(rows) == 0 {
 		if m.state.Glance {
 			return append(lines, m.checking(w)...)
@@ -144,37 +115,19 @@ func (p *accessPage) view(m *Model, w, h int) []string {
 		}
 		return append(lines, wrap(text, w)...)
 	}
-	side := 0
-	if w+2 >= sideWidth {
-		side = w * 2 / 5
-	}
 	at := p.keep(len(rows))
-	list := w - side
+	list, side := columns(w, w*2/5)
 	cells := layoutOf(list)
 	line := newTimeline(m.state.Time, cells.bar)
 	lines = append(lines, m.styles.dim.Render(cells.head(line)))
-	room := h - len(lines)
-	top := 0
-	if len(rows) > room {
-		top = min(max(0, at-room/2), len(rows)-room)
-	}
-	for i := top; i < min(len(rows), top+room); i++ {
+	top, end := part(at, len(rows), h-len(lines))
+	for i := top; i < end; i++ {
 		lines = append(lines, cells.row(m, rows[i], line, i == at))
 	}
 	if side == 0 {
 		return lines
 	}
-	detail := m.describe(rows[at], side-3)
-	for i := range h {
-		for i >= len(lines) {
-			lines = append(lines, "")
-		}
-		lines[i] = fit(lines[i], list) + m.styles.dim.Render(" │ ")
-		if i < len(detail) {
-			lines[i] += detail[i]
-		}
-	}
-	return lines
+	return m.beside(lines, m.describe(rows[at], sideBreadth(side)), list, h)
 }
 
 // empty says what a screen is for while there is nothing to show on it.

@@ -9,18 +9,24 @@ import (
 )
 
 // activityPage lists what happened, newest first.
-type activityPage struct{ cursor }
+type activityPage struct{ filtered }
+
+// events gives what the filter leaves.
+func (p *activityPage) events(m *Model) []*wallet.Event {
+	if m.state == nil {
+		return nil
+	}
+	return search(m.state.Events, m.state.hays.events, p.filter.String())
+}
 
 func (p *activityPage) actions(m *Model) []action {
-	n := func() int {
-		if m.state == nil {
-			return 0
-		}
-		return len(m.state.Events)
+	if p.filtering {
+		return p.whileTyping()
 	}
 	actions := []action{
 		on([]string{"enter"}, "enter", "open", func() tea.Cmd {
-			e := &m.state.Events[p.keep(n())]
+			events := p.events(m)
+			e := events[p.keep(len(events))]
 			if e.Request != nil {
 				m.open(&textPage{text: consent.DescribeRequest(e.Request)})
 			} else {
@@ -31,16 +37,17 @@ func (p *activityPage) actions(m *Model) []action {
 			if why := m.loaded(); why != "" {
 				return why
 			}
-			if n() == 0 {
-				return "nothing happened yet"
+			if len(p.events(m)) == 0 {
+				return p.none("nothing happened yet")
 			}
 			return ""
 		}),
 	}
+	actions = append(actions, p.filterActions(m)...)
 	if m.session == nil {
 		actions = append([]action{m.unlocking()}, actions...)
 	}
-	return append(actions, p.cursor.actions(n)...)
+	return append(actions, p.cursor.actions(func() int { return len(p.events(m)) })...)
 }
 
 // acts are what happened in words, with the other side after them.
@@ -54,21 +61,22 @@ func (p *activityPage) view(m *Model, w, h int) []string {
 	if m.state == nil {
 		return m.empty("What happened is shown here.", w)
 	}
-	events := m.state.Events
-	if len(events) == 0 && m.state.Glance {
-		return m.checking(w)
-	}
-	if len(events) == 0 {
-		return wrap("Nothing happened yet.\n\nWhat you sign, what is anchored and what ends stands here. Who looked at your record with a grant, only the data holder can tell: ask for its audit events.", w)
+	events := p.events(m)
+	lines := p.filterLine(m, len(events), len(m.state.Events), w)
+	switch {
+	case len(events) > 0:
+	case m.state.Glance:
+		return append(lines, m.checking(w)...)
+	case len(m.state.Events) > 0:
+		return append(lines, wrap("Nothing is like that. esc takes the filter away.", w)...)
+	default:
+		return append(lines, wrap("Nothing happened yet.\n\nWhat you sign, what is anchored and what ends stands here. Who looked at your record with a grant, only the data holder can tell: ask for its audit events.", w)...)
 	}
 	at := p.keep(len(events))
-	top := 0
-	if len(events) > h {
-		top = min(max(0, at-h/2), len(events)-h)
-	}
-	var lines []string
-	for i := top; i < min(len(events), top+h); i++ {
-		e := &events[i]
+	list, side := columns(w, w/2)
+	top, end := part(at, len(events), h-len(lines))
+	for i := top; i < end; i++ {
+		e := events[i]
 		style := m.styles.dim
 		switch e.Act {
 		case wallet.ActAnchored:
@@ -79,13 +87,22 @@ func (p *activityPage) view(m *Model, w, h int) []string {
 			style = m.styles.waiting
 		}
 		when := format(e.Time, "2 Jan 15:04")
-		if w >= 60 {
+		if list >= 60 {
 			when = format(e.Time, "2 Jan 2006 15:04")
 		}
 		line := pointer(i == at) + fit(when, len(when)+2) + style.Render(acts[e.Act]) + " "
-		lines = append(lines, cut(line+m.eventWho(e, max(8, w-len(when)-len(acts[e.Act])-6)), w))
+		lines = append(lines, cut(line+m.eventWho(e, max(8, list-len(when)-len(acts[e.Act])-6)), list))
 	}
-	return lines
+	if side == 0 {
+		return lines
+	}
+	var detail []string
+	if e := events[at]; e.Request != nil {
+		detail = wrap(consent.DescribeRequest(e.Request), sideBreadth(side))
+	} else if r := m.state.find(e.Grant); r != nil {
+		detail = m.describe(r, sideBreadth(side))
+	}
+	return m.beside(lines, detail, list, h)
 }
 
 func (m *Model) eventWho(e *wallet.Event, w int) string {

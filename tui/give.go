@@ -107,9 +107,9 @@ func (p *givePage) view(m *Model, w, h int) []string {
 
 // person is a line about somebody, at most w cells wide.
 func (m *Model) person(p *wallet.Person, w int) string {
-	word, style := "not verified", m.styles.waiting
+	word, style := verification(p), m.styles.waiting
 	if p.Verified != 0 {
-		word, style = "verified", m.styles.good
+		style = m.styles.good
 	}
 	name := max(8, min(30, w-29))
 	line := fit(quoted(p.Name, name), name+1) + fit(short(p.Account), 13) + style.Render(fit(word, 13))
@@ -117,6 +117,13 @@ func (m *Model) person(p *wallet.Person, w int) string {
 		line += "since " + date(p.Since)
 	}
 	return cut(line, w)
+}
+
+func verification(p *wallet.Person) string {
+	if p.Verified != 0 {
+		return "verified"
+	}
+	return "not verified"
 }
 
 // askParty asks for somebody: by an address, or by a card.

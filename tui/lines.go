@@ -240,7 +240,7 @@ func (l *lines) rows(question string, of func(*row) bool) (*row, error) {
 	}
 	var rows []*row
 	options := []string{"Back"}
-	for _, r := range l.m.state.search(filter) {
+	for _, r := range search(l.m.state.rows, l.m.state.hays.rows, filter) {
 		if of(r) {
 			rows, options = append(rows, r), append(options, l.row(r))
 		}

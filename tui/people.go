@@ -16,22 +16,34 @@ import (
 )
 
 // peoplePage lists whose cards the wallet has.
-type peoplePage struct{ cursor }
+type peoplePage struct{ filtered }
 
-func (p *peoplePage) chosen(m *Model) *wallet.Person {
-	if m.state == nil || len(m.state.People) == 0 {
+// people gives those that the filter leaves.
+func (p *peoplePage) people(m *Model) []*wallet.Person {
+	if m.state == nil {
 		return nil
 	}
-	return &m.state.People[p.keep(len(m.state.People))]
+	return search(m.state.People, m.state.hays.people, p.filter.String())
+}
+
+func (p *peoplePage) chosen(m *Model) *wallet.Person {
+	people := p.people(m)
+	if len(people) == 0 {
+		return nil
+	}
+	return people[p.keep(len(people))]
 }
 
 func (p *peoplePage) actions(m *Model) []action {
+	if p.filtering {
+		return p.whileTyping()
+	}
 	some := func() string {
 		if why := m.loaded(); why != "" {
 			return why
 		}
 		if p.chosen(m) == nil {
-			return "nobody is known yet"
+			return p.none("nobody is known yet")
 		}
 		return ""
 	}
@@ -57,19 +69,18 @@ func (p *peoplePage) actions(m *Model) []action {
 			return some()
 		}),
 	}
+	actions = append(actions, p.filterActions(m)...)
 	if m.session == nil {
 		actions = append([]action{m.unlocking()}, actions...)
 	}
-	return append(actions, p.cursor.actions(func() int {
-		if m.state == nil {
-			return 0
-		}
-		return len(m.state.People)
-	})...)
+	return append(actions, p.cursor.actions(func() int { return len(p.people(m)) })...)
 }
 
 // paste takes a card that was dropped or pasted on the list.
 func (p *peoplePage) paste(m *Model, text string) tea.Cmd {
+	if p.pasted(text) {
+		return nil
+	}
 	if why := m.loaded(); why != "" {
 		m.note = why
 		return nil
@@ -81,18 +92,28 @@ func (p *peoplePage) view(m *Model, w, h int) []string {
 	if m.state == nil {
 		return m.empty("Whom the wallet knows is shown here.", w)
 	}
+	people := p.people(m)
+	lines := p.filterLine(m, len(people), len(m.state.People), w)
 	if len(m.state.People) == 0 {
-		return wrap("Nobody is known yet.\n\nWhoever sends you a request is known by the card in it. Drop the file of a card on this window, or press a, to know somebody beforehand.", w)
+		return append(lines, wrap("Nobody is known yet.\n\nWhoever sends you a request is known by the card in it. Drop the file of a card on this window, or press a, to know somebody beforehand.", w)...)
 	}
-	at := p.keep(len(m.state.People))
-	var lines []string
-	for i := range m.state.People {
-		lines = append(lines, pointer(i == at)+m.person(&m.state.People[i], w-2))
+	if len(people) == 0 {
+		return append(lines, wrap("Nobody is like that. esc takes the filter away.", w)...)
 	}
-	chosen := &m.state.People[at]
-	about := append([]string{""}, wrap(m.about(chosen), w)...)
-	room := max(1, h-len(about))
-	return append(window(lines, at, room), about...)
+	at := p.keep(len(people))
+	list, side := columns(w, w*2/5)
+	var about []string
+	if side == 0 {
+		about = append([]string{""}, wrap(m.about(people[at]), w)...)
+	}
+	top, end := part(at, len(people), max(1, h-len(lines)-len(about)))
+	for i := top; i < end; i++ {
+		lines = append(lines, pointer(i == at)+m.person(people[i], list-2))
+	}
+	if side == 0 {
+		return append(lines, about...)
+	}
+	return m.beside(lines, wrap(m.about(people[at]), sideBreadth(side)), list, h)
 }
 
 // about says all about somebody.

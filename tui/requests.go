@@ -15,22 +15,34 @@ import (
 )
 
 // requestsPage lists who asks, and takes requests in.
-type requestsPage struct{ cursor }
+type requestsPage struct{ filtered }
 
-func (p *requestsPage) chosen(m *Model) *wallet.Waiting {
-	if m.state == nil || len(m.state.Waiting) == 0 {
+// waiting gives the requests that the filter leaves.
+func (p *requestsPage) waiting(m *Model) []*wallet.Waiting {
+	if m.state == nil {
 		return nil
 	}
-	return &m.state.Waiting[p.keep(len(m.state.Waiting))]
+	return search(m.state.Waiting, m.state.hays.waiting, p.filter.String())
+}
+
+func (p *requestsPage) chosen(m *Model) *wallet.Waiting {
+	waiting := p.waiting(m)
+	if len(waiting) == 0 {
+		return nil
+	}
+	return waiting[p.keep(len(waiting))]
 }
 
 func (p *requestsPage) actions(m *Model) []action {
+	if p.filtering {
+		return p.whileTyping()
+	}
 	some := func() string {
 		if why := m.loaded(); why != "" {
 			return why
 		}
 		if p.chosen(m) == nil {
-			return "nobody asks for anything"
+			return p.none("nobody asks for anything")
 		}
 		return ""
 	}
@@ -47,21 +59,20 @@ func (p *requestsPage) actions(m *Model) []action {
 			}})
 			return nil
 		}).unless(m.loaded),
-		m.denying(func() *wallet.Waiting { return p.chosen(m) }),
+		m.denying(func() *wallet.Waiting { return p.chosen(m) }).unless(some),
 	}
+	actions = append(actions, p.filterActions(m)...)
 	if m.session == nil {
 		actions = append([]action{m.unlocking()}, actions...)
 	}
-	return append(actions, p.cursor.actions(func() int {
-		if m.state == nil {
-			return 0
-		}
-		return len(m.state.Waiting)
-	})...)
+	return append(actions, p.cursor.actions(func() int { return len(p.waiting(m)) })...)
 }
 
 // paste takes what was dropped or pasted on the list.
 func (p *requestsPage) paste(m *Model, text string) tea.Cmd {
+	if p.pasted(text) {
+		return nil
+	}
 	if why := m.loaded(); why != "" {
 		m.note = why
 		return nil
@@ -185,19 +196,19 @@ func (p *requestsPage) view(m *Model, w, h int) []string {
 	if m.state == nil {
 		return m.empty("Who asks to see what of your record is shown here.", w)
 	}
+	waiting := p.waiting(m)
+	head := p.filterLine(m, len(waiting), len(m.state.Waiting), w)
 	if len(m.state.Waiting) == 0 {
-		return wrap("Nobody asks for anything.\n\nWhen somebody gives you a request, drop its file on this window, or press a and type its path, or paste the whole document.", w)
+		return append(head, wrap("Nobody asks for anything.\n\nWhen somebody gives you a request, drop its file on this window, or press a and type its path, or paste the whole document.", w)...)
 	}
-	at := p.keep(len(m.state.Waiting))
-	side := 0
-	if w+2 >= sideWidth {
-		side = w / 2
+	if len(waiting) == 0 {
+		return append(head, wrap("No request is like that. esc takes the filter away.", w)...)
 	}
-	list := w - side
+	at := p.keep(len(waiting))
+	list, side := columns(w, w/2)
 	var lines []string
 	focus := 0
-	for i := range m.state.Waiting {
-		asked := &m.state.Waiting[i]
+	for i, asked := range waiting {
 		r := &asked.Document.Request
 		name := quoted(asked.Document.Card.Card.Name, max(8, list-30))
 		if i == at {
@@ -210,21 +221,11 @@ func (p *requestsPage) view(m *Model, w, h int) []string {
 			lines[len(lines)-1] = cut("    "+m.styles.ended.Render("too late")+": what it asks for ended on "+date(r.Expires), list)
 		}
 	}
-	lines = window(lines, focus, h)
+	lines = append(head, window(lines, focus, max(1, h-len(head)))...)
 	if side == 0 {
 		return lines
 	}
-	detail := wrap(consent.DescribeRequest(m.state.Waiting[at].Document), side-3)
-	for i := range h {
-		for i >= len(lines) {
-			lines = append(lines, "")
-		}
-		lines[i] = fit(lines[i], list) + m.styles.dim.Render(" │ ")
-		if i < len(detail) {
-			lines[i] += detail[i]
-		}
-	}
-	return lines
+	return m.beside(lines, wrap(consent.DescribeRequest(waiting[at].Document), sideBreadth(side)), list, h)
 }
 
 func (m *Model) newcomer(asked *wallet.Waiting) string {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
+
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/wallet"
 )
@@ -16,11 +18,12 @@ const soonDays = 3
 // state is all that the screens show, as it was at one moment.
 type state struct {
 	*wallet.Overview
-	rows   []row  // of Access, in its order
-	active int    // grants that count now
-	soon   int    // of these, those that end within soonDays
-	unsent int    // grants that were signed and are not seen anchored
-	next   uint64 // when a window begins or ends next, unix seconds; 0: never
+	rows   []row                                         // of Access, in its order
+	hays   struct{ waiting, rows, events, people []hay } // of each list, in its order
+	active int                                           // grants that count now
+	soon   int                                           // of these, those that end within soonDays
+	unsent int                                           // grants that were signed and are not seen anchored
+	next   uint64                                        // when a window begins or ends next, unix seconds; 0: never
 }
 
 // row is a grant of the list on Access.
@@ -28,8 +31,16 @@ type row struct {
 	*wallet.Entry
 	phase wallet.Phase
 	what  string // its data in plain words
-	hay   string // what a filter searches for words
-	hex   string // what it searches for what begins with 0x
+}
+
+// hay is what a filter searches of one line of a list.
+type hay struct {
+	words string
+	hex   string // for what begins with 0x
+}
+
+func hayOf(hex string, words ...string) hay {
+	return hay{strings.ToLower(strings.Join(words, " ")), strings.ToLower(hex)}
 }
 
 // phaseChecking is of a grant that a glance shows: nobody judged it yet.
@@ -50,8 +61,6 @@ func newState(o *wallet.Overview) *state {
 		if o.Glance {
 			r.phase = phaseChecking
 		}
-		r.hay = strings.ToLower(strings.Join([]string{string(r.phase), consent.Quote(o.Names[e.With()]), r.what, direction(e)}, " "))
-		r.hex = strings.ToLower(e.With().Hex() + " " + e.ID.Hex())
 		s.rows = append(s.rows, r)
 		g := &e.Document.Grant
 		if e.Given && (r.phase == wallet.PhaseSigned || r.phase == wallet.PhaseSent) {
@@ -79,7 +88,51 @@ func newState(o *wallet.Overview) *state {
 		}
 		return cmp.Compare(x, y)
 	})
+	s.gather()
 	return s
+}
+
+// gather writes down what filters search.
+func (s *state) gather() {
+	called := make(map[common.Address]string) // many lines are of few accounts
+	name := func(account common.Address) string {
+		text, known := called[account]
+		if !known {
+			text = consent.Quote(s.Names[account])
+			called[account] = text
+		}
+		return text
+	}
+	asked := func(d *consent.RequestDocument, more ...string) hay {
+		words := append(more, consent.Quote(d.Card.Card.Name), consent.Quote(d.Request.Reason))
+		for i := range d.Request.Scopes {
+			words = append(words, d.Request.Scopes[i].What())
+		}
+		return hayOf(d.Request.Requester.Hex(), words...)
+	}
+	for i := range s.Waiting {
+		first := ""
+		if s.Waiting[i].First {
+			first = "first request"
+		}
+		s.hays.waiting = append(s.hays.waiting, asked(s.Waiting[i].Document, first))
+	}
+	for i := range s.rows {
+		r := &s.rows[i]
+		s.hays.rows = append(s.hays.rows, hayOf(r.With().Hex()+" "+r.ID.Hex(), string(r.phase), name(r.With()), r.what, direction(r.Entry)))
+	}
+	for i := range s.Events {
+		e := &s.Events[i]
+		if e.Request != nil {
+			s.hays.events = append(s.hays.events, asked(e.Request, acts[e.Act], date(e.Time)))
+		} else {
+			s.hays.events = append(s.hays.events, hayOf(e.Other.Hex()+" "+e.Grant.Hex(), acts[e.Act], name(e.Other), date(e.Time)))
+		}
+	}
+	for i := range s.People {
+		p := &s.People[i]
+		s.hays.people = append(s.hays.people, hayOf(p.Account.Hex(), consent.Quote(p.Name), verification(p)))
+	}
 }
 
 func ending(expires, now uint64) bool { return expires > now && expires-now <= soonDays*24*60*60 }
@@ -102,23 +155,23 @@ func whatOf(openings []consent.Opening) string {
 	return strings.Join(words, ", ")
 }
 
-// search gives the rows that a filter leaves, each word of it somewhere.
-func (s *state) search(filter string) []*row {
+// search gives the lines that a filter leaves, each word of it somewhere.
+func search[T any](all []T, hays []hay, filter string) []*T {
 	words := strings.Fields(strings.ToLower(filter))
-	found := make([]*row, 0, len(s.rows))
-	for i := range s.rows {
-		if s.rows[i].matches(words) {
-			found = append(found, &s.rows[i])
+	found := make([]*T, 0, len(all))
+	for i := range all {
+		if hays[i].has(words) {
+			found = append(found, &all[i])
 		}
 	}
 	return found
 }
 
-func (r *row) matches(words []string) bool {
+func (h *hay) has(words []string) bool {
 	for _, word := range words {
-		in := r.hay
+		in := h.words
 		if strings.HasPrefix(word, "0x") {
-			in = r.hex
+			in = h.hex
 		}
 		if !strings.Contains(in, word) {
 			return false
