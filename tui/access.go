@@ -227,6 +227,15 @@ func (m *Model) who(account common.Address, w int) string {
 	return quoted(name, w)
 }
 
+// named names an account in about w cells, and gives its address, once.
+func (m *Model) named(account common.Address, w int) string {
+	name, address := m.who(account, w), short(account)
+	if name == address {
+		return address
+	}
+	return name + "  " + address
+}
+
 // describe says all about a grant.
 func (m *Model) describe(r *row, w int) []string {
 	g := &r.Document.Grant

@@ -343,18 +343,19 @@ func (m *Model) all() []action {
 	if t, ok := top.(typist); ok && t.typing() != nil {
 		return actions
 	}
-	if len(m.over) == 0 {
-		actions = append(actions,
-			on([]string{"tab"}, "tab", "next screen", func() tea.Cmd { return m.show((m.tab + 1) % len(m.tabs)) }),
-			on([]string{"shift+tab"}, "⇧tab", "screen before", func() tea.Cmd { return m.show((m.tab + len(m.tabs) - 1) % len(m.tabs)) }),
-			on([]string{"f5"}, "f5", "look again", func() tea.Cmd { return m.load() }).unless(m.closed),
-		)
-		for i, name := range tabNames {
-			digit := fmt.Sprint(i + 1)
-			actions = append(actions, on([]string{digit}, digit, "to "+name, func() tea.Cmd { return m.show(i) }))
-		}
+	screens := []action{
+		on([]string{"tab"}, "tab", "next screen", func() tea.Cmd { return m.show((m.tab + 1) % len(m.tabs)) }).unless(m.stays),
+		on([]string{"shift+tab"}, "⇧tab", "screen before", func() tea.Cmd { return m.show((m.tab + len(m.tabs) - 1) % len(m.tabs)) }).unless(m.stays),
+		on([]string{"f5"}, "f5", "look again", func() tea.Cmd { return m.load() }).unless(m.closed),
 	}
-	return append(actions,
+	for i, name := range tabNames {
+		digit := fmt.Sprint(i + 1)
+		screens = append(screens, on([]string{digit}, digit, "to "+name, func() tea.Cmd { return m.show(i) }).unless(m.stays))
+	}
+	if len(m.over) == 0 {
+		actions, screens = append(actions, screens...), nil
+	}
+	actions = append(actions,
 		on([]string{"?"}, "?", "keys", func() tea.Cmd {
 			if _, helping := top.(*helpPage); helping {
 				m.drop(top)
@@ -370,11 +371,26 @@ func (m *Model) all() []action {
 		on([]string{"q"}, "q", "quit", func() tea.Cmd { return tea.Quit }),
 		on([]string{"ctrl+c"}, "ctrl+c", "quit, always", func() tea.Cmd { return tea.Quit }),
 	)
+	return append(actions, screens...) // over a screen they matter least
 }
 
+// show shows another screen. What lies over the one before is gone: see stays.
 func (m *Model) show(tab int) tea.Cmd {
-	m.tab = tab
+	m.tab, m.over = tab, nil
 	return nil
+}
+
+// stays tells why the screen cannot be left for another at once, or "": on some
+// page over it something would be lost.
+func (m *Model) stays() string {
+	for _, p := range m.over {
+		if s, ok := p.(interface{ loses() string }); ok {
+			if lost := s.loses(); lost != "" {
+				return "another screen would lose " + lost + ": esc goes back"
+			}
+		}
+	}
+	return ""
 }
 
 // closed tells why nothing can be done that needs the wallet, or "".

@@ -533,3 +533,60 @@ func TestPathsAsTerminalsDropThem(t *testing.T) {
 	r.keys("a").text(t.TempDir()).keys("enter").see("not taken")
 	r.keys("a").paste(`{"assent":"request/1"}`).see("not taken")
 }
+
+// From a page that only shows something the screens are one key away; where
+// something would be lost, the key says what.
+func TestScreensFromADetailPage(t *testing.T) {
+	r := furnished(t, Look{}).start()
+	r.keys("2", "enter").see("You gave this").keys("3").see("[Activity]", "asked you:")
+	r.keys("down", "enter").keys("tab").see("[People]", "“School nurse”")
+	r.keys("3", "end", "enter", "shift+tab").see("[Access").keys("?", "5").see("[Wallet]", "address")
+	r.keys("N", "2").see("[Access", "who")
+	for _, c := range []struct {
+		keys []string
+		why  string
+	}{
+		{[]string{"1", "enter"}, "what you chose here"},
+		{[]string{"1", "enter", "enter"}, "what you chose here"},
+		{[]string{"1", "enter", "f"}, "what you chose here"},
+		{[]string{"2", "n", "enter"}, "what you chose here"},
+		{[]string{"1", "d"}, "the question before you"},
+		{[]string{"2", "E"}, "the question before you"},
+		{[]string{"5", "n"}, ""},
+	} {
+		r.keys(c.keys...)
+		tab, over := r.m.tab, len(r.m.over)
+		for _, key := range []string{"4", "tab", "shift+tab"} {
+			r.keys(key)
+			if c.why != "" {
+				r.see("another screen would lose " + c.why)
+			}
+			if r.m.tab != tab || len(r.m.over) != over {
+				t.Errorf("%q after %q leaves the page:\n%s", key, c.keys, r.screen())
+			}
+		}
+		for len(r.m.over) > 0 {
+			r.keys("esc")
+		}
+	}
+	r.keys("2", "n", "4").see("[People]") // nothing is chosen yet
+	if len(r.door.signer.signed()) != 6 {
+		t.Error("something was signed")
+	}
+}
+
+func TestAHolderWithoutANameIsShownOnce(t *testing.T) {
+	r := newRig(t, Look{})
+	r.takes(r.asks(r.other("Ada"), "", nil, labs))
+	r.start().keys("enter").see("[x] " + short(holder))
+	if n := strings.Count(r.screen(), short(holder)); n != 1 {
+		t.Errorf("its address is shown %d times:\n%s", n, r.screen())
+	}
+}
+
+func TestTheFooterHasNoEmptyEntry(t *testing.T) {
+	r := newRig(t, Look{})
+	r.door.wallet, r.door.status.Wallet, r.door.status.Profile = nil, "", wallet.Profile{}
+	r.start().size(250, 40).keys("m", "enter").see("Write these words on paper", "enter they are on paper · L later").see("ctrl+c quit, always").unseen("q  ·", "q quit")
+	r.keys("?").see("not now: write the words down first").unseen("q           quit")
+}

@@ -35,6 +35,9 @@ func (p *confirmPage) typing() *entry {
 	return nil
 }
 
+// loses names what leaving the page gives up.
+func (p *confirmPage) loses() string { return "the question before you" }
+
 func (p *confirmPage) actions(m *Model) []action {
 	unseen := func() string {
 		if !p.reached {

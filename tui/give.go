@@ -23,6 +23,14 @@ type givePage struct {
 // givePurposes are what a person may give for, HL7 codes.
 var givePurposes = []string{"TREAT", "COC", "FAMRQT", "PWATRNY", "PATRQT", "HRESCH"}
 
+// loses names what leaving the page gives up.
+func (p *givePage) loses() string {
+	if p.to == (common.Address{}) {
+		return ""
+	}
+	return "what you chose here"
+}
+
 func (p *givePage) actions(m *Model) []action {
 	if p.to == (common.Address{}) {
 		return append([]action{

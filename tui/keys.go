@@ -52,9 +52,14 @@ func (m *Model) footer(actions []action) string {
 	const more = "? keys"
 	var b strings.Builder
 	room := m.width - 2 - len(more)
+	seen := make(map[string]bool) // the first action of a key is the one that acts
 	for _, a := range actions {
 		help := a.Help()
-		if help.Key == "" || help.Key == "?" {
+		if help.Key == "" || help.Key == "?" || seen[help.Key] {
+			continue
+		}
+		seen[help.Key] = true
+		if help.Desc == "" {
 			continue
 		}
 		item := help.Key + " " + help.Desc
@@ -85,8 +90,10 @@ func (p *helpPage) view(m *Model, w, h int) []string {
 	if p.legend != "" {
 		lines = append(append(lines, wrap(p.legend, w)...), "")
 	}
+	seen := make(map[string]bool)
 	for _, a := range p.of {
-		if help := a.Help(); help.Key != "" {
+		if help := a.Help(); help.Key != "" && !seen[help.Key] {
+			seen[help.Key] = true
 			line := fit(help.Key, 12) + help.Desc
 			if a.why != nil {
 				if why := a.why(); why != "" {

@@ -195,6 +195,9 @@ func (p *reviewPage) actions(m *Model) []action {
 	return append(actions, p.cursor.actions(p.lines)...)
 }
 
+// loses names what leaving the page gives up.
+func (p *reviewPage) loses() string { return "what you chose here" }
+
 // askUntil asks for an end of one's own.
 func (p *reviewPage) askUntil(m *Model) *askPage {
 	return &askPage{
@@ -249,7 +252,7 @@ func (p *reviewPage) view(m *Model, w, h int) []string {
 			add(cut("reason: "+quoted(r.Reason, w-8), w))
 		}
 	} else {
-		add(cut(m.styles.title.Render("to "+m.who(p.grantee, w-20))+"  "+short(p.grantee), w))
+		add(cut(m.styles.title.Render("to "+m.named(p.grantee, w-20)), w))
 	}
 	add("")
 	focus := 0
@@ -277,7 +280,7 @@ func (p *reviewPage) view(m *Model, w, h int) []string {
 	for i, holder := range p.offered {
 		name := "any data holder"
 		if holder != (common.Address{}) {
-			name = m.who(holder, w-24) + "  " + short(holder)
+			name = m.named(holder, w-24)
 		}
 		place(len(p.limits)+i, mark(p.at[i])+" "+name)
 	}

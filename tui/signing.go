@@ -54,6 +54,14 @@ func (m *Model) post(p *signingPage) tea.Cmd {
 	})
 }
 
+// loses names what leaving the page gives up.
+func (p *signingPage) loses() string {
+	if p.document != nil && p.err != nil {
+		return "the way to try again at once"
+	}
+	return ""
+}
+
 func (p *signingPage) actions(m *Model) []action {
 	actions := []action{
 		on([]string{"w"}, "w", "write to a file", func() tea.Cmd { return m.save(p.document) }).unless(func() string {

@@ -21,6 +21,9 @@ What it is: a key of your own, kept in this computer's keyring. With it you sign
 
 What it is not: it holds no health data. It cannot make anybody forget what they have read. It cannot help where a hospital does not ask it. Nobody can give your key back to you, we cannot either: the words that you are about to write on paper are the only copy.`
 
+// loses names what leaving the page gives up.
+func (p *welcomePage) loses() string { return "the way to a wallet" }
+
 func (p *welcomePage) actions(m *Model) []action {
 	idle := func() string {
 		if m.busy("keep") {
@@ -70,6 +73,9 @@ type placePage struct {
 	entropy  []byte
 	restored bool
 }
+
+// loses names what leaving the page gives up.
+func (p *placePage) loses() string { return "the wallet that is being made" }
 
 func (p *placePage) actions(m *Model) []action {
 	return append([]action{
@@ -174,6 +180,9 @@ func (p *phrasePage) typing() *entry {
 	}
 	return nil
 }
+
+// loses names what leaving the page gives up.
+func (p *phrasePage) loses() string { return "the words" }
 
 func (p *phrasePage) actions(m *Model) []action {
 	if p.asking > 0 {
