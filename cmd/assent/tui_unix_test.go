@@ -3,12 +3,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,28 +16,7 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/hinshun/vt10x"
-
-	"github.com/assent-wallet/assent/wallet"
 )
-
-// openApp, where it is set, has the program open the terminal app.
-const openApp = "ASSENT_TEST_OPEN_APP"
-
-func init() {
-	if os.Getenv(openApp) == "" {
-		return
-	}
-	os.Exit(withKeyring(func() int {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-		defer stop()
-		a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, home: wallet.DefaultHome()}
-		err := tuiCommand(a).ExecuteContext(ctx)
-		if err != nil {
-			report(a.stderr, err)
-		}
-		return exitCode(err)
-	}))
-}
 
 // terminalScreen is a terminal that the app runs on.
 type terminalScreen interface {
@@ -81,7 +58,6 @@ type ptyScreen struct {
 func openPTY(t *testing.T, command *exec.Cmd, w, h int) *ptyScreen {
 	t.Helper()
 	command.SysProcAttr = nil
-	command.Env = append(command.Env, openApp+"=1")
 	file, err := pty.StartWithSize(command, &pty.Winsize{Cols: uint16(w), Rows: uint16(h)})
 	if err != nil {
 		t.Fatal(err)
@@ -163,8 +139,8 @@ type tmuxScreen struct {
 
 func openTmux(t *testing.T, h *home) *tmuxScreen {
 	t.Helper()
-	s := &tmuxScreen{t, h.path("tmux"), append(slices.Clone(h.env), openApp+"=1"), time.NewTicker(50 * time.Millisecond)}
-	s.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-c", h.folder, h.program)
+	s := &tmuxScreen{t, h.path("tmux"), slices.Clone(h.env), time.NewTicker(50 * time.Millisecond)}
+	s.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-c", h.folder, h.program, "tui")
 	t.Cleanup(func() {
 		s.ticks.Stop()
 		kill := exec.Command("tmux", "-S", s.socket, "kill-server")
@@ -293,7 +269,7 @@ func theStory(t *testing.T, h *home, s terminalScreen) {
 func TestAppOnAPseudoTerminal(t *testing.T) {
 	h := newHome(t)
 	prepareStory(t, h)
-	s := openPTY(t, h.command(t.Context()), 80, 24)
+	s := openPTY(t, h.command(t.Context(), "tui"), 80, 24)
 	await(t, s, "You gave nobody access")
 	s.press("1", "\x1b[200~'/nowhere/a request.json'\x1b[201~") // as a terminal drops a file
 	await(t, s, "not taken: open the request", "no such file")
@@ -318,7 +294,7 @@ func TestAppInTmux(t *testing.T) {
 // Somebody new makes a wallet, and finds it again the next time.
 func TestAppMakesAWallet(t *testing.T) {
 	h := newHome(t)
-	s := openPTY(t, h.command(t.Context()), 80, 24)
+	s := openPTY(t, h.command(t.Context(), "tui"), 80, 24)
 	await(t, s, "Welcome to Assent")
 	s.press("m")
 	await(t, s, "Where shall the key be kept?")
@@ -345,7 +321,7 @@ func TestAppMakesAWallet(t *testing.T) {
 	if cards, err := os.ReadDir(h.folder); err != nil || !slices.ContainsFunc(cards, func(f os.DirEntry) bool { return strings.HasSuffix(f.Name(), ".card.json") }) {
 		t.Errorf("no card was written: %v, %v", cards, err)
 	}
-	again := openPTY(t, h.command(t.Context()), 80, 24)
+	again := openPTY(t, h.command(t.Context(), "tui"), 80, 24)
 	await(t, again, "You gave nobody access")
 	again.press("\x03")
 	again.ends()
@@ -364,7 +340,7 @@ func TestNoColour(t *testing.T) {
 	for variable, want := range map[string]bool{"NO_COLOR=": true, "NO_COLOR=1": false} {
 		h := newHome(t)
 		h.env = append(h.env, variable)
-		s := openPTY(t, h.command(t.Context()), 80, 24)
+		s := openPTY(t, h.command(t.Context(), "tui"), 80, 24)
 		await(t, s, "Welcome to Assent", "? keys")
 		s.press("q")
 		s.ends()
@@ -391,12 +367,12 @@ func TestAppWithADeadEndpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := openPTY(t, h.command(t.Context()), 80, 24)
-	await(t, s, "reading what the wallet holds", "dead")
+	s := openPTY(t, h.command(t.Context(), "tui"), 80, 24)
+	await(t, s, "Still reading what the wallet holds", "checking every grant with the chain", "dead")
 	s.press("5")
-	await(t, s, "[Wallet]", "unlocked", "reading what the wallet holds")
+	await(t, s, "[Wallet]", "unlocked", "checking every grant with the chain")
 	s.press("2", "r")
-	await(t, s, "still reading what the wallet holds")
+	await(t, s, "no grant is chosen")
 	s.press("?")
 	await(t, s, "All keys here")
 	s.press("q")
@@ -406,13 +382,12 @@ func TestAppWithADeadEndpoint(t *testing.T) {
 // Without a terminal the app says what to do instead.
 func TestAppWithoutATerminal(t *testing.T) {
 	h := newHome(t)
-	h.env = append(h.env, openApp+"=1")
-	_, stderr, code, err := h.try(t.Context())
+	_, stderr, code, err := h.try(t.Context(), "tui")
 	if err != nil || code != exitUsage || !strings.Contains(stderr, "ACCESSIBLE=1") {
 		t.Errorf("exit code %d, %v: %s", code, err, stderr)
 	}
 	h.env = append(h.env, "ACCESSIBLE=1")
-	stdout, stderr, code, err := h.try(t.Context())
+	stdout, stderr, code, err := h.try(t.Context(), "tui")
 	if err != nil || code != exitDone || !strings.Contains(stdout, "Welcome to Assent") {
 		t.Errorf("in plain lines: exit code %d, %v: %s%s", code, err, stdout, stderr)
 	}
