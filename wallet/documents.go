@@ -226,7 +226,18 @@ func (d *Documents) Get(ctx context.Context, kind string, id common.Hash) (Recor
 // records that can be read are given even where the error, which then wraps
 // ErrDamaged, names others that cannot.
 func (d *Documents) List(ctx context.Context, kind string) ([]Record, error) {
-	rows, err := d.store.db.QueryContext(ctx, "SELECT rowid, id, sealed FROM documents WHERE list = ? ORDER BY rowid", d.list(kind))
+	return d.records(ctx, kind, "SELECT rowid, id, sealed FROM documents WHERE list = ? ORDER BY rowid", d.list(kind))
+}
+
+// newest gives the last n records of a kind, the newest first; for the rest it
+// is like List.
+func (d *Documents) newest(ctx context.Context, kind string, n int) ([]Record, error) {
+	return d.records(ctx, kind, "SELECT rowid, id, sealed FROM documents WHERE list = ? ORDER BY rowid DESC LIMIT ?", d.list(kind), n)
+}
+
+// records opens the rows of a kind that a query gives.
+func (d *Documents) records(ctx context.Context, kind, query string, args ...any) ([]Record, error) {
+	rows, err := d.store.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, d.store.failed(err)
 	}

@@ -179,36 +179,36 @@ func (s *Standing) Active() bool { return s.Verdict.Outcome == consent.Permit }
 // each with the verdict on it at this moment. Where rows of the store are
 // damaged, it gives the others and an error that names them.
 func (w *Wallet) Grants(ctx context.Context) ([]Standing, error) {
-	grants, _, err := w.judged(ctx)
-	return grants, err
-}
-
-// judged gives the grants as Grants does, and the state that they were judged
-// on.
-func (w *Wallet) judged(ctx context.Context) ([]Standing, consent.State, error) {
 	grants, damaged := w.stored(ctx)
-	// One read for all, so that they are judged on one block, and at once.
-	var need consent.Entries
 	examinations := make([]*consent.Examination, len(grants))
 	for i := range grants {
 		examinations[i] = consent.ExamineGrant(grants[i].Document)
-		entries := examinations[i].Entries()
+	}
+	state, err := w.read(ctx, examinations)
+	if err != nil {
+		return nil, err
+	}
+	for i := range grants {
+		if grants[i].Verdict, err = examinations[i].Decide(state, w.now()); err != nil {
+			return nil, err
+		}
+	}
+	return grants, damaged
+}
+
+// read reads at once what all the examinations need, so that they are decided on
+// one block.
+func (w *Wallet) read(ctx context.Context, examinations []*consent.Examination) (consent.State, error) {
+	var need consent.Entries
+	for _, e := range examinations {
+		entries := e.Entries()
 		need.Anchors = append(need.Anchors, entries.Anchors...)
 		need.Revocations = append(need.Revocations, entries.Revocations...)
 		need.Accounts = append(need.Accounts, entries.Accounts...)
 		need.Signatures = append(need.Signatures, entries.Signatures...)
 	}
 	need.Anchors, need.Revocations, need.Accounts = once(need.Anchors), once(need.Revocations), once(need.Accounts)
-	state, err := w.Registry.Read(ctx, need)
-	if err != nil {
-		return nil, state, err
-	}
-	for i := range grants {
-		if grants[i].Verdict, err = examinations[i].Decide(state, w.now()); err != nil {
-			return nil, state, err
-		}
-	}
-	return grants, state, damaged
+	return w.Registry.Read(ctx, need)
 }
 
 // once leaves each entry once.
@@ -256,15 +256,27 @@ func (w *Wallet) stored(ctx context.Context) ([]Standing, error) {
 	records, damaged := w.Documents.List(ctx, consent.KindGrant)
 	var grants []Standing
 	for _, record := range records {
-		document, err := consent.ReadGrant(bytes.NewReader(record.Document))
+		document, err := readStored(&record)
 		if err != nil {
-			return nil, fmt.Errorf("the stored grant %s: %w", record.ID, err)
+			return nil, err
 		}
 		if document.Domain == w.Domain {
-			grants = append(grants, Standing{Document: document, Given: record.Given, State: record.State, Time: record.Time})
+			grants = append(grants, standing(&record, document))
 		}
 	}
 	return grants, damaged
+}
+
+func readStored(r *Record) (*consent.GrantDocument, error) {
+	document, err := consent.ReadGrant(bytes.NewReader(r.Document))
+	if err != nil {
+		return nil, fmt.Errorf("the stored grant %s: %w", r.ID, err)
+	}
+	return document, nil
+}
+
+func standing(r *Record, d *consent.GrantDocument) Standing {
+	return Standing{Document: d, Given: r.Given, State: r.State, Time: r.Time}
 }
 
 // keepReceived keeps a grant that somebody gave to this wallet.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -106,17 +105,11 @@ func (v *Watch) Overview(ctx context.Context) (*Overview, error) {
 			o.Grants = append(o.Grants, Entry{Standing: standing(&records[i], g.document), ID: g.id})
 		}
 	}
-	// One read for all, so that they are judged on one block, and at once.
-	var need consent.Entries
-	for _, g := range grants {
-		entries := g.examination.Entries()
-		need.Anchors = append(need.Anchors, entries.Anchors...)
-		need.Revocations = append(need.Revocations, entries.Revocations...)
-		need.Accounts = append(need.Accounts, entries.Accounts...)
-		need.Signatures = append(need.Signatures, entries.Signatures...)
+	examinations := make([]*consent.Examination, len(grants))
+	for i, g := range grants {
+		examinations[i] = g.examination
 	}
-	need.Anchors, need.Revocations, need.Accounts = once(need.Anchors), once(need.Revocations), once(need.Accounts)
-	state, err := w.Registry.Read(ctx, need)
+	state, err := w.read(ctx, examinations)
 	verdicts := make([]consent.Verdict, len(grants))
 	if err == nil {
 		err = eachOf(ctx, len(grants), func(i int) (err error) {
@@ -209,47 +202,6 @@ func (w *Wallet) Glance(ctx context.Context, n int) (*Overview, error) {
 		}
 	}
 	return o, w.complete(ctx, o)
-}
-
-// newest gives the last n records of a kind, the newest first; for the rest it
-// is like List.
-func (d *Documents) newest(ctx context.Context, kind string, n int) ([]Record, error) {
-	rows, err := d.store.db.QueryContext(ctx, "SELECT rowid, id, sealed FROM documents WHERE list = ? ORDER BY rowid DESC LIMIT ?", d.list(kind), n)
-	if err != nil {
-		return nil, d.store.failed(err)
-	}
-	defer rows.Close()
-	var records []Record
-	var damaged []error
-	for rows.Next() {
-		var number int64
-		var row, sealed []byte
-		if err := rows.Scan(&number, &row, &sealed); err != nil {
-			return nil, d.store.failed(err)
-		}
-		r, err := d.opened(kind, number, row, sealed)
-		if err != nil {
-			damaged = append(damaged, err)
-			continue
-		}
-		records = append(records, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, d.store.failed(err)
-	}
-	return records, errors.Join(damaged...)
-}
-
-func readStored(r *Record) (*consent.GrantDocument, error) {
-	document, err := consent.ReadGrant(bytes.NewReader(r.Document))
-	if err != nil {
-		return nil, fmt.Errorf("the stored grant %s: %w", r.ID, err)
-	}
-	return document, nil
-}
-
-func standing(r *Record, d *consent.GrantDocument) Standing {
-	return Standing{Document: d, Given: r.Given, State: r.State, Time: r.Time}
 }
 
 // kept notes an error that leaves the rest to be seen, and gives any other.
