@@ -148,12 +148,13 @@ type layout struct{ phase, who, what, bar, end int }
 func layoutOf(w int) layout {
 	l := layout{phase: 13, who: 18, end: 13}
 	switch {
-	case w >= 78:
-		l.bar = min(w*3/10, 40)
+	case w >= 58: // what a list has left beside its detail, from 100 columns on
+		l.bar = w / 4
+		if w >= 78 {
+			l.bar = min(w*3/10, 40)
+		}
 		l.what = w - 2 - l.phase - l.who - l.bar
 		l.end = 0
-	case w >= 58:
-		l.what = w - 2 - l.phase - l.who - l.end
 	default:
 		l.phase, l.end = 12, 11
 		l.who = max(4, w-2-l.phase-l.end)

@@ -161,3 +161,14 @@ func TestColours(t *testing.T) {
 		}
 	}
 }
+
+// TestTimelineAtEveryWidth: each grant's window is drawn against today wherever
+// there is room for a list of columns, with its detail beside it or without.
+func TestTimelineAtEveryWidth(t *testing.T) {
+	r := furnished(t, Look{}).start().keys("2")
+	for w := 60; w <= 160; w += 4 {
+		if screen := r.size(w, 24).screen(); strings.Count(screen, "▐") < 3 || !strings.Contains(screen, "┿") {
+			t.Errorf("at %d columns there is no time line:\n%s", w, screen)
+		}
+	}
+}
