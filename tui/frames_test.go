@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 
@@ -169,6 +170,14 @@ func TestTimelineAtEveryWidth(t *testing.T) {
 	for w := 60; w <= 160; w += 4 {
 		if screen := r.size(w, 24).screen(); strings.Count(screen, "▐") < 3 || !strings.Contains(screen, "┿") {
 			t.Errorf("at %d columns there is no time line:\n%s", w, screen)
+		}
+	}
+	for w := 10; w <= 60; w++ {
+		months := newTimeline(uint64(began.Unix()), w).months()
+		for _, name := range strings.FieldsFunc(months, func(r rune) bool { return r == ' ' || r == '│' }) {
+			if _, err := time.Parse("Jan", name); err != nil {
+				t.Errorf("over %d cells a month is called %q: %q", w, name, months)
+			}
 		}
 	}
 }

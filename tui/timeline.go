@@ -24,19 +24,22 @@ func (t timeline) cell(at uint64) int {
 	return int((float64(at) - float64(t.from)) / span * float64(t.w))
 }
 
-// months names the months over their first days.
+// months names the months over their first days, those that there is room for.
 func (t timeline) months() string {
+	free, today := 0, t.cell(t.now)
 	cells := []rune(strings.Repeat(" ", t.w))
 	first := time.Unix(int64(t.from), 0).UTC()
 	month := time.Date(first.Year(), first.Month(), 1, 0, 0, 0, 0, time.UTC)
 	for ; uint64(month.Unix()) < t.until; month = month.AddDate(0, 1, 0) {
 		at := t.cell(uint64(max(month.Unix(), 0)))
 		name := []rune(month.Format("Jan"))
-		if at >= 0 && at+len(name) < t.w {
+		end := at + len(name)
+		if at >= free && end < t.w && (today < at || today >= end) {
 			copy(cells[at:], name)
+			free = end + 1
 		}
 	}
-	if today := t.cell(t.now); today < t.w {
+	if today < t.w {
 		cells[today] = '│'
 	}
 	return string(cells)
