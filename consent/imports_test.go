@@ -24,16 +24,18 @@ var importRules = map[string]struct {
 	may []string
 	why string
 }{
-	"consent":          {nil, "other programs import it for the decision alone, and must not get a chain, a store or a terminal with it"},
-	"consent/registry": {[]string{"consent"}, "it posts and reads entries on whatever chain it is given, without knowing records or people"},
-	"consent/devchain": {nil, "it is a chain like any other; what is written on it is no concern of its"},
-	"consent/fhir":     {[]string{"consent"}, "what a scope means for a record does not depend on where the grant was anchored"},
-	"consent/gateway":  {[]string{"consent", "consent/fhir"}, "a data holder's service asks the chain through an interface of its own"},
-	"consent/relay":    {[]string{"consent"}, "a sponsor sees 32 bytes, never records or keys"},
-	"wallet":           {[]string{"consent"}, "keys stay away from networks: what posts comes in as an interface"},
-	"tui":              {[]string{"wallet", "consent"}, "screens show what the wallet does and do nothing by themselves"},
-	"tui/background":   {nil, "it has to be set up before the libraries of the screen"},
-	"cmd/assent": {[]string{"consent", "consent/registry", "consent/devchain", "consent/fhir", "consent/gateway", "consent/relay", "wallet", "tui", "tui/background"},
+	"consent":                       {nil, "other programs import it for the decision alone, and must not get a chain, a store or a terminal with it"},
+	"consent/database":              {nil, "it opens databases, and what is kept in them is no concern of its"},
+	"consent/database/databasetest": {nil, "tests of any service run on it"},
+	"consent/registry":              {[]string{"consent", "consent/database"}, "it posts and reads entries on whatever chain it is given, without knowing records or people"},
+	"consent/devchain":              {nil, "it is a chain like any other; what is written on it is no concern of its"},
+	"consent/fhir":                  {[]string{"consent"}, "what a scope means for a record does not depend on where the grant was anchored"},
+	"consent/gateway":               {[]string{"consent", "consent/database", "consent/fhir"}, "a data holder's service asks the chain through an interface of its own"},
+	"consent/relay":                 {[]string{"consent", "consent/database"}, "a sponsor sees 32 bytes, never records or keys"},
+	"wallet":                        {[]string{"consent"}, "keys stay away from networks: what posts comes in as an interface"},
+	"tui":                           {[]string{"wallet", "consent"}, "screens show what the wallet does and do nothing by themselves"},
+	"tui/background":                {nil, "it has to be set up before the libraries of the screen"},
+	"cmd/assent": {[]string{"consent", "consent/database", "consent/registry", "consent/devchain", "consent/fhir", "consent/gateway", "consent/relay", "wallet", "tui", "tui/background"},
 		"it wires everything, and nothing wires it"},
 }
 
