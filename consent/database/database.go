@@ -105,7 +105,7 @@ func open(location string) (*DB, error) {
 		path = "/" + path // a drive of Windows
 	}
 	source := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{
-		"_pragma": {fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)"},
+		"_pragma": {fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "synchronous(FULL)"},
 		"_txlock": {"immediate"},
 	}.Encode()}
 	if db.DB, err = sql.Open("sqlite", source.String()); err != nil {
@@ -133,6 +133,11 @@ func openPostgres(location string) (*DB, error) {
 // prepare brings the schema to the newest version. Processes that start at once
 // wait for each other.
 func (db *DB) prepare(ctx context.Context, service string, versions []string) error {
+	if !db.postgres {
+		if err := db.useWAL(ctx); err != nil {
+			return err
+		}
+	}
 	return db.change(ctx, func(tx *sql.Tx) error {
 		if err := db.Lock(ctx, tx, "schema"); err != nil {
 			return err
@@ -160,6 +165,23 @@ func (db *DB) prepare(ctx context.Context, service string, versions []string) er
 			service, len(versions))
 		return err
 	})
+}
+
+// useWAL makes readers and the writer independent of each other; the file
+// remembers it. SQLite does not wait by itself for another process that does
+// the same at this moment.
+func (db *DB) useWAL(ctx context.Context) error {
+	for deadline := time.Now().Add(patience); ; {
+		_, err := db.ExecContext(ctx, "PRAGMA journal_mode = WAL")
+		if said, ok := errors.AsType[*sqlite.Error](err); !ok || said.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // Postgres tells whether it is PostgreSQL.
