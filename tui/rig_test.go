@@ -111,8 +111,8 @@ func (l *ledger) post(ctx context.Context, do func(now uint64)) error {
 	return nil
 }
 
-func (l *ledger) Anchor(ctx context.Context, root common.Hash) error {
-	return l.post(ctx, func(now uint64) { l.anchored[root], l.blocks[root] = now, l.block })
+func (l *ledger) Anchor(ctx context.Context, root common.Hash) ([]common.Hash, error) {
+	return nil, l.post(ctx, func(now uint64) { l.anchored[root], l.blocks[root] = now, l.block })
 }
 
 func (l *ledger) Revoke(ctx context.Context, secrets []common.Hash) error {
@@ -139,6 +139,11 @@ func (r *recorder) SignGrant(d consent.Domain, g consent.Grant, p []consent.Prov
 	defer r.mu.Unlock()
 	r.grants = append(r.grants, document)
 	return document, err
+}
+
+func (r *recorder) SignProofOfAddress(d consent.Domain, holder common.Address, challenge, binding common.Hash, time uint64) (*consent.AccessDocument, error) {
+	r.count()
+	return r.Signer.SignProofOfAddress(d, holder, challenge, binding, time)
 }
 
 func (r *recorder) SignRetirement(d consent.Domain) ([]byte, error) {

@@ -114,16 +114,30 @@ func (w *Wallet) Sign(ctx context.Context, d *Draft) (*consent.GrantDocument, er
 }
 
 // Post anchors a grant that is stored and waits until it is confirmed: the other
-// half of Grant. Resume does it where it never came to that.
+// half of Grant. Resume does it where it never came to that. Where a relay
+// anchored it together with others, the document's anchor proof grows by the
+// siblings, here and in the store.
 func (w *Wallet) Post(ctx context.Context, d *consent.GrantDocument) error {
 	id := d.ID()
 	if err := w.Documents.SetState(ctx, consent.KindGrant, id, Posted); err != nil {
 		return err
 	}
-	if err := w.Registry.Anchor(ctx, d.Root()); err != nil {
+	siblings, err := w.Registry.Anchor(ctx, d.Root())
+	if err != nil {
 		return fmt.Errorf("the grant is signed and kept, and not anchored yet: %w", err)
 	}
-	return w.Documents.SetState(ctx, consent.KindGrant, id, Anchored)
+	if len(siblings) == 0 {
+		return w.Documents.SetState(ctx, consent.KindGrant, id, Anchored)
+	}
+	d.AnchorProof = append(d.AnchorProof, siblings...)
+	text, err := d.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	return w.Documents.Change(ctx, consent.KindGrant, id, func(r *Record) error {
+		r.Document, r.State = text, Anchored
+		return nil
+	})
 }
 
 // Resume posts the grants that were signed and never seen anchored, unless they

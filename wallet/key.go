@@ -37,6 +37,9 @@ type Signer interface {
 	// SignAccess signs an access with the links that a grant opens for it
 	// (consent.GrantDocument.Open). It fills in Grant and a fresh Nonce.
 	SignAccess(domain consent.Domain, access consent.Access, links []consent.Link) (*consent.AccessDocument, error)
+	// SignProofOfAddress signs the challenge of whoever asks for a proof that the
+	// account is there (consent.ProofOfAddress). It opens nothing.
+	SignProofOfAddress(domain consent.Domain, holder common.Address, challenge, binding common.Hash, time uint64) (*consent.AccessDocument, error)
 	// SignRequest signs a request with the account's own card. It fills in
 	// Requester and a fresh Nonce.
 	SignRequest(domain consent.Domain, request consent.Request, card consent.CardDocument) (*consent.RequestDocument, error)
@@ -273,6 +276,26 @@ func (k *Key) checkAccess(domain consent.Domain, access *consent.Access, links [
 		}
 	}
 	return checkDomain(domain)
+}
+
+// SignProofOfAddress signs a proof of address: see Signer.
+func (k *Key) SignProofOfAddress(domain consent.Domain, holder common.Address, challenge, binding common.Hash, time uint64) (*consent.AccessDocument, error) {
+	access := consent.ProofOfAddress(holder, challenge, binding, time)
+	err := checkDomain(domain)
+	switch {
+	case holder == (common.Address{}):
+		err = errors.New("it names nobody to prove the address to")
+	case challenge == (common.Hash{}):
+		err = errors.New("it answers no challenge")
+	}
+	var signature []byte
+	if err == nil {
+		signature, err = k.sign(access.Digest(domain))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sign the proof of address: %w", err)
+	}
+	return &consent.AccessDocument{Domain: domain, Links: []consent.Link{}, Access: access, Signature: signature}, nil
 }
 
 // SignRequest signs a request: see Signer. It refuses one that could not count

@@ -364,6 +364,39 @@ func TestCardSealingIsThePublicKeyOfTheSeed(t *testing.T) {
 	}
 }
 
+func TestSignProofOfAddress(t *testing.T) {
+	k, holder, challenge := newTestKey(t), common.Address{7}, common.Hash{1}
+	proof, err := k.SignProofOfAddress(domain, holder, challenge, common.Hash{}, 1_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := consent.State{Retired: map[common.Address]uint64{k.Address(): 0, holder: 0}}
+	if err := proof.Proves(k.Address(), domain, holder, challenge, state, 1_300); err != nil {
+		t.Error(err)
+	}
+	if err := proof.Proves(holder, domain, holder, challenge, state, 1_000); err == nil {
+		t.Error("it proves another account")
+	}
+	if verdict, err := consent.Examine(proof, nil).Decide(state, 1_000); err != nil || verdict.Outcome != consent.Malformed {
+		t.Errorf("as an access it is %s, %v", verdict.Outcome, err)
+	}
+	for _, wrong := range []func() (*consent.AccessDocument, error){
+		func() (*consent.AccessDocument, error) {
+			return k.SignProofOfAddress(domain, common.Address{}, challenge, common.Hash{}, 1)
+		},
+		func() (*consent.AccessDocument, error) {
+			return k.SignProofOfAddress(domain, holder, common.Hash{}, common.Hash{}, 1)
+		},
+		func() (*consent.AccessDocument, error) {
+			return k.SignProofOfAddress(consent.Domain{}, holder, challenge, common.Hash{}, 1)
+		},
+	} {
+		if document, err := wrong(); err == nil || document != nil {
+			t.Error("signed")
+		}
+	}
+}
+
 func TestSignRetirement(t *testing.T) {
 	k := newTestKey(t)
 	signature, err := k.SignRetirement(domain)
@@ -449,6 +482,10 @@ func TestClosedKeySignsNothing(t *testing.T) {
 		},
 		"access": func() error {
 			_, err := k.SignAccess(domain, consent.Access{Holder: holder, Scopes: scopes}, links)
+			return err
+		},
+		"proof": func() error {
+			_, err := k.SignProofOfAddress(domain, holder, common.Hash{1}, common.Hash{}, 1)
 			return err
 		},
 		"request": func() error {

@@ -56,12 +56,12 @@ func (l *ledger) Settled(_ context.Context, hashes []common.Hash) (map[common.Ha
 
 func (l *ledger) IsContract(context.Context, common.Address) (bool, error) { return false, l.err }
 
-func (l *ledger) Anchor(_ context.Context, root common.Hash) error {
+func (l *ledger) Anchor(_ context.Context, root common.Hash) ([]common.Hash, error) {
 	if l.err == nil {
 		l.block++
 		l.anchored[root] = uint64(l.now().Unix())
 	}
-	return l.err
+	return nil, l.err
 }
 
 func (l *ledger) Revoke(_ context.Context, secrets []common.Hash) error {

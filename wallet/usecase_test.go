@@ -27,12 +27,12 @@ type chain struct {
 
 var errCut = errors.New("the way to the chain is cut")
 
-func (c *chain) Anchor(ctx context.Context, root common.Hash) error {
+func (c *chain) Anchor(ctx context.Context, root common.Hash) ([]common.Hash, error) {
 	if c.cut {
-		return errCut
+		return nil, errCut
 	}
 	_, err := c.Client.Anchor(ctx, root)
-	return err
+	return nil, err
 }
 
 func (c *chain) Revoke(ctx context.Context, secrets []common.Hash) error {

@@ -32,7 +32,10 @@ type Registry interface {
 	Settled(ctx context.Context, revocations []common.Hash) (map[common.Hash]uint64, error)
 	// IsContract tells whether the account has code.
 	IsContract(ctx context.Context, account common.Address) (bool, error)
-	Anchor(ctx context.Context, root common.Hash) error
+	// Anchor gives the siblings that lead from the root to the one that was
+	// anchored, where a relay put it into a tree with others; none where the root
+	// itself was.
+	Anchor(ctx context.Context, root common.Hash) (siblings []common.Hash, err error)
 	Revoke(ctx context.Context, secrets []common.Hash) error
 	Retire(ctx context.Context, account common.Address, signature []byte) error
 }

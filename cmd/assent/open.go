@@ -134,9 +134,9 @@ func (c *chain) close() {
 }
 
 // Anchor posts a root and waits until it is confirmed.
-func (c *chain) Anchor(ctx context.Context, root common.Hash) error {
+func (c *chain) Anchor(ctx context.Context, root common.Hash) (siblings []common.Hash, err error) {
 	posted, err := c.Client.Anchor(ctx, root)
-	return c.posted("anchored", posted, err)
+	return nil, c.posted("anchored", posted, err)
 }
 
 // Revoke posts secrets and waits until they are confirmed.

@@ -144,14 +144,14 @@ type seenChain struct {
 }
 
 // Anchor posts a root and waits until it is confirmed.
-func (c *seenChain) Anchor(ctx context.Context, root common.Hash) error {
+func (c *seenChain) Anchor(ctx context.Context, root common.Hash) (siblings []common.Hash, err error) {
 	posted, err := c.Client.Anchor(ctx, root)
 	if err == nil && posted.Block.Number > 0 {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.posted[root] = posted.Block.Number
 	}
-	return err
+	return nil, err
 }
 
 func (c *seenChain) block(root common.Hash) (uint64, bool) {
