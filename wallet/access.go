@@ -120,6 +120,12 @@ func (w *Wallet) Access(ctx context.Context, grant *consent.GrantDocument, holde
 	return access, w.keepReceived(ctx, grant)
 }
 
+// ProveAddress signs the challenge that a data holder gave out, to show it that
+// the account is there now. It opens nothing (consent.ProofOfAddress).
+func (w *Wallet) ProveAddress(holder common.Address, challenge, binding common.Hash) (*consent.AccessDocument, error) {
+	return w.Signer.SignProofOfAddress(w.Domain, holder, challenge, binding, w.now())
+}
+
 // Wish is what a grantee wants to use or pass on of a grant.
 type Wish struct {
 	Scopes        []string // in text form; none: all that the grant permits

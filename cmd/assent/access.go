@@ -13,8 +13,8 @@ import (
 
 type accessOptions struct {
 	*app
-	grant, holder, binding string
-	scopes                 scopes
+	grant, holder, binding, challenge string
+	scopes                            scopes
 }
 
 func accessCommand(a *app) *cobra.Command {
@@ -25,9 +25,13 @@ func accessCommand(a *app) *cobra.Command {
 		Long: `Prints an access, signed by your key, for a data holder to answer. It counts for
 five minutes and once. It opens just those provisions of the grant that it needs.
 Without --scope it asks for all that the grant permits there, but nothing
-sensitive unless --sensitive names it.`,
+sensitive unless --sensitive names it.
+
+With --challenge in place of a grant it prints a proof of address: that your key is
+here now, for the data holder that gave out the challenge. It opens nothing.`,
 		Example: `  assent access --grant labs.grant.json --holder hospital.card.json \
-         --scope 'patient/Observation.rs?category=laboratory' > labs.access.json`,
+         --scope 'patient/Observation.rs?category=laboratory' > labs.access.json
+  assent access --challenge 0x… --holder hospital.card.json > proof.json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAccess(cmd.Context(), o) },
 	}
@@ -35,11 +39,15 @@ sensitive unless --sensitive names it.`,
 	flags.StringVar(&o.grant, "grant", "", "the grant to use: a file, or - for standard input")
 	flags.StringVar(&o.holder, "holder", "", "whom to ask: the data holder's address, or the file of its card")
 	flags.StringVar(&o.binding, "binding", "", "file of the public key (JWK) that the session will prove to hold (DPoP)")
+	flags.StringVar(&o.challenge, "challenge", "", "prove your address instead: what the data holder gave you, 0x and 64 digits")
 	o.scopes.add(flags, "")
 	return c
 }
 
 func runAccess(ctx context.Context, o *accessOptions) error {
+	if o.challenge != "" {
+		return o.prove(ctx)
+	}
 	if o.grant == "" || o.holder == "" {
 		return usagef("an access needs --grant and --holder")
 	}
@@ -77,6 +85,38 @@ func runAccess(ctx context.Context, o *accessOptions) error {
 			return err
 		}
 		return o.document(access)
+	})
+}
+
+// prove answers the challenge of a data holder.
+func (o *accessOptions) prove(ctx context.Context) error {
+	switch {
+	case o.holder == "":
+		return usagef("a proof of address needs --holder: who gave out the challenge")
+	case o.grant != "" || o.scopes.given():
+		return usagef("--challenge is for a proof of address, which uses no grant and names no scope")
+	}
+	var challenge common.Hash
+	if err := challenge.UnmarshalText([]byte(o.challenge)); err != nil {
+		return usagef("--challenge: want 0x and 64 hexadecimal digits, as the data holder gave them")
+	}
+	binding, err := o.readBinding()
+	if err != nil {
+		return err
+	}
+	holder, err := o.party(o.holder)
+	if err != nil {
+		return err
+	}
+	return o.withWallet(ctx, func(w *wallet.Wallet) error {
+		if err := meet(ctx, w, holder); err != nil {
+			return err
+		}
+		proof, err := w.ProveAddress(holder.account, challenge, binding)
+		if err != nil {
+			return err
+		}
+		return o.document(proof)
 	})
 }
 

@@ -97,6 +97,10 @@ func (s *scopes) add(flags *pflag.FlagSet, purpose string) {
 	s.addNarrowing(flags)
 }
 
+func (s *scopes) given() bool {
+	return len(s.texts) > 0 || s.purpose != "" || s.dataFrom != "" || s.dataUntil != "" || len(s.sensitive) > 0
+}
+
 func (s *scopes) addNarrowing(flags *pflag.FlagSet) {
 	flags.StringVar(&s.dataFrom, "data-from", "", "only data dated from this day or moment on")
 	flags.StringVar(&s.dataUntil, "data-until", "", "only data dated before this day or moment")
