@@ -342,7 +342,7 @@ func place(pointer jsontext.Pointer) string {
 func write(o object) ([]byte, error) {
 	var b bytes.Buffer
 	// HTML escaping by the caller's encoding/json is the caller's affair.
-	if err := o.encode(jsontext.NewEncoder(&b)); err != nil {
+	if err := o.encode(jsontext.NewEncoder(&b, jsontext.PreserveRawStrings(true))); err != nil {
 		return nil, err
 	}
 	text := bytes.TrimSpace(b.Bytes())
