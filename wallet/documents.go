@@ -212,6 +212,18 @@ func (d *Documents) Renew(ctx context.Context, r Record) error {
 	})
 }
 
+// remove takes a record away that is of no document: what was signed stays. The
+// error wraps ErrNotFound.
+func (d *Documents) remove(ctx context.Context, kind string, id common.Hash) error {
+	return d.store.change(ctx, func(tx *sql.Tx) error {
+		if _, err := d.get(ctx, tx, kind, id); errors.Is(err, ErrNotFound) {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "DELETE FROM documents WHERE id = ?", d.row(kind, id))
+		return err
+	})
+}
+
 // Get gives the record of a kind with the id. The error wraps ErrNotFound or
 // ErrDamaged.
 func (d *Documents) Get(ctx context.Context, kind string, id common.Hash) (Record, error) {

@@ -76,6 +76,9 @@ func (d *Draft) openings() []consent.Opening {
 	return openings
 }
 
+// Holders gives the data holders that the grant would name: see HoldersOf.
+func (d *Draft) Holders() []common.Address { return HoldersOf(d.openings()) }
+
 // Describe says in plain words what would be signed.
 func (d *Draft) Describe(names consent.Names) string {
 	return consent.Describe(d.grant(), d.openings(), names)

@@ -1,0 +1,539 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/assent-wallet/assent/consent"
+)
+
+// What a Client takes of an answer, and how long it waits. A data holder that
+// was never seen before may be anybody.
+const (
+	maxAnswer     = 64 << 20         // bytes of one answer
+	maxPages      = 10_000           // of one search
+	answerLimit   = 5 * time.Minute  // for one answer, its body included
+	retryAttempts = 4                // of one request where the other side is busy
+	retryWait     = 30 * time.Second // for one request, in all
+	dpopType      = "dpop+jwt"
+)
+
+// RefusedError is an answer other than what was asked for.
+type RefusedError struct {
+	Status int    // of HTTP
+	Code   string // of OAuth, or of the OperationOutcome's first issue; may be empty
+	Reason string // what the data holder says: an Outcome by its name, or foreign text
+}
+
+func (e *RefusedError) Error() string {
+	text := fmt.Sprintf("it answers %d %s", e.Status, http.StatusText(e.Status))
+	if e.Code != "" {
+		text += ", " + consent.Quote(e.Code)
+	}
+	if e.Reason != "" {
+		text += ": " + consent.Quote(e.Reason)
+	}
+	return text
+}
+
+// Denied tells that the data holder decided, and did not permit.
+func (e *RefusedError) Denied() bool {
+	return e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized || e.Code == "invalid_grant"
+}
+
+// ChainTooOld tells that the data holder could not decide, since its view of the
+// chain is too old.
+func (e *RefusedError) ChainTooOld() bool { return e.Reason == consent.ChainTooOld.String() }
+
+// Client asks one data holder for what grants permit there. It has a key (DPoP,
+// RFC 9449) of its own that never leaves it, so that neither an access nor a
+// token that is made for it is of use to anybody else. It speaks TLS that it
+// verifies, or to this computer itself; follows no redirects and no links to
+// elsewhere; and limits what it takes in. It is not for several goroutines at
+// once.
+type Client struct {
+	// Access signs an access that is bound to the client's key. It is asked for
+	// each token, since an access counts once.
+	Access func(ctx context.Context, binding common.Hash) (*consent.AccessDocument, error)
+
+	base    *url.URL
+	http    *http.Client
+	signer  jose.Signer
+	binding common.Hash
+	nonce   string // what the data holder wants in the next proof (RFC 9449, section 8)
+	token   Token
+}
+
+// Token is what an access was exchanged for.
+type Token struct {
+	Access  string // the token itself
+	Type    string // DPoP
+	Scope   string // SMART v2 scopes, space separated
+	Patient string // logical id
+}
+
+// NewClient makes a client, with a fresh key, for the gateway at a base URL
+// (consent.ParseGatewayURL).
+func NewClient(base string) (*Client, error) {
+	u, err := consent.ParseGatewayURL(base)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make a key for the session: %w", err)
+	}
+	public := jose.JSONWebKey{Key: key.Public()}
+	thumbprint, err := public.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("thumbprint of the session's key: %w", err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{EmbedJWK: true}).WithType(dpopType))
+	if err != nil {
+		return nil, fmt.Errorf("make a key for the session: %w", err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	transport.MaxResponseHeaderBytes = 64 << 10
+	return &Client{
+		base: u, signer: signer, binding: common.Hash(thumbprint),
+		http: &http.Client{
+			Transport:     transport,
+			Timeout:       answerLimit,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// Close ends its connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// SMARTConfiguration is what a Client reads of /.well-known/smart-configuration
+// (SMART App Launch, section 4). Beside the members of SMART the document has
+// one of this protocol:
+//
+//	"assent": {"holder": "0x…", "chainId": 1337, "registry": "0x…"}
+type SMARTConfiguration struct {
+	Holder common.Address // whom accesses are to name
+	Domain consent.Domain // which chain it follows
+}
+
+// SMARTConfiguration asks the gateway what it is. The error says where it is no
+// gateway of this protocol, or not the one at this URL.
+func (c *Client) SMARTConfiguration(ctx context.Context) (*SMARTConfiguration, error) {
+	body, err := c.persist(ctx, func() (*http.Request, error) {
+		return c.request(ctx, http.MethodGet, c.base.JoinPath(".well-known", "smart-configuration"), "", "application/json")
+	})
+	if err != nil {
+		return nil, err
+	}
+	var said struct {
+		TokenEndpoint string `json:"token_endpoint"`
+		Assent        struct {
+			Holder   string `json:"holder"`
+			ChainID  uint64 `json:"chainId"`
+			Registry string `json:"registry"`
+		} `json:"assent"`
+	}
+	if err := json.Unmarshal(body, &said); err != nil {
+		return nil, errors.New("its smart-configuration is not what SMART defines: give the base URL of a gateway")
+	}
+	holder, err := consent.ParseAddress(said.Assent.Holder)
+	if err != nil {
+		return nil, fmt.Errorf("it does not say which data holder it is: %w", err)
+	}
+	registry, err := consent.ParseAddress(said.Assent.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("it does not say which chain it follows: %w", err)
+	}
+	if at := c.base.JoinPath("token").String(); said.TokenEndpoint != at {
+		return nil, fmt.Errorf("its tokens come from %s, not from %s: ask the data holder for its URL", consent.Quote(said.TokenEndpoint), at)
+	}
+	return &SMARTConfiguration{holder, consent.Domain{ChainID: said.Assent.ChainID, Registry: registry}}, nil
+}
+
+// Token exchanges an access for a token (RFC 8693), unless the client has one.
+func (c *Client) Token(ctx context.Context) (Token, error) {
+	if c.token.Access != "" {
+		return c.token, nil
+	}
+	endpoint := c.base.JoinPath("token")
+	body, err := c.persist(ctx, func() (*http.Request, error) {
+		access, err := c.Access(ctx, c.binding)
+		if err != nil {
+			return nil, err
+		}
+		document, err := access.MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		form := url.Values{
+			"grant_type":         {"urn:ietf:params:oauth:grant-type:token-exchange"},
+			"subject_token":      {base64.RawURLEncoding.EncodeToString(document)},
+			"subject_token_type": {"urn:assent:params:oauth:token-type:access-1"},
+		}
+		r, err := c.request(ctx, http.MethodPost, endpoint, form.Encode(), "application/json")
+		if err == nil {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			err = c.prove(r, "")
+		}
+		return r, err
+	})
+	if err != nil {
+		return Token{}, err
+	}
+	var answer struct {
+		AccessToken string `json:"access_token"`
+		TokenType   string `json:"token_type"`
+		Scope       string `json:"scope"`
+		Patient     string `json:"patient"`
+	}
+	switch err := json.Unmarshal(body, &answer); {
+	case err != nil || answer.AccessToken == "" || strings.Trim(answer.AccessToken, tokenLetters) != "":
+		return Token{}, errors.New("it answers with no token where a token was to be")
+	case !strings.EqualFold(answer.TokenType, "DPoP"):
+		return Token{}, fmt.Errorf("it answers with a token of type %s, which is not bound to this session's key", consent.Quote(answer.TokenType))
+	}
+	c.token = Token{answer.AccessToken, "DPoP", answer.Scope, answer.Patient}
+	return c.token, nil
+}
+
+// tokenLetters are those of a token in a header (RFC 6750, b64token).
+const tokenLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
+
+// Resource is one resource of an answer.
+type Resource struct {
+	Type, ID string
+	JSON     json.RawMessage // as it came
+}
+
+// Search calls each with the resources of a search (FHIR R4), page by page. query
+// is Type?parameters. pages counts the answers.
+func (c *Client) Search(ctx context.Context, query string, each func(Resource) error) (pages int, err error) {
+	at, err := c.base.Parse(c.base.Path + "/" + query)
+	if err != nil {
+		return 0, fmt.Errorf("the query %s makes no URL", consent.Quote(query))
+	}
+	return c.pages(ctx, at, each)
+}
+
+// Everything does so with all that a token opens (FHIR R4, Patient/$everything).
+func (c *Client) Everything(ctx context.Context, each func(Resource) error) (pages int, err error) {
+	token, err := c.Token(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if !logicalID(token.Patient) {
+		return 0, errors.New("it does not say with the token whose record it is")
+	}
+	return c.pages(ctx, c.base.JoinPath("Patient", token.Patient, "$everything"), each)
+}
+
+// Person reads the Patient resource, for scopes that permit no search.
+func (c *Client) Person(ctx context.Context) (Resource, error) {
+	token, err := c.Token(ctx)
+	if err != nil {
+		return Resource{}, err
+	}
+	if !logicalID(token.Patient) {
+		return Resource{}, errors.New("it does not say with the token whose record it is")
+	}
+	body, err := c.get(ctx, c.base.JoinPath("Patient", token.Patient), fhirJSON)
+	if err != nil {
+		return Resource{}, err
+	}
+	return resource(body)
+}
+
+// Audit reads a page of the log of what was done with the record of whoever
+// signed the access, from an entry on.
+func (c *Client) Audit(ctx context.Context, from uint64) (*consent.AuditDocument, error) {
+	at := c.base.JoinPath("audit")
+	at.RawQuery = url.Values{"from": {strconv.FormatUint(from, 10)}}.Encode()
+	body, err := c.get(ctx, at, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	return consent.ReadAudit(bytes.NewReader(body))
+}
+
+const fhirJSON = "application/fhir+json"
+
+// page is what of a Bundle is read.
+type page struct {
+	ResourceType string `json:"resourceType"`
+	Link         []struct {
+		Relation string `json:"relation"`
+		URL      string `json:"url"`
+	} `json:"link"`
+	Entry []struct {
+		Resource json.RawMessage `json:"resource"`
+		Search   struct {
+			Mode string `json:"mode"`
+		} `json:"search"`
+	} `json:"entry"`
+}
+
+func (c *Client) pages(ctx context.Context, at *url.URL, each func(Resource) error) (int, error) {
+	for n := 1; ; n++ {
+		if n > maxPages {
+			return n - 1, fmt.Errorf("its answer has more than %d pages", maxPages)
+		}
+		body, err := c.get(ctx, at, fhirJSON)
+		if err != nil {
+			return n - 1, err
+		}
+		var p page
+		if err := json.Unmarshal(body, &p); err != nil || p.ResourceType != "Bundle" {
+			return n - 1, errors.New("it answers a search with what is no Bundle")
+		}
+		for _, entry := range p.Entry {
+			if entry.Search.Mode == "outcome" || len(entry.Resource) == 0 {
+				continue
+			}
+			r, err := resource(entry.Resource)
+			if r.Type == "OperationOutcome" {
+				continue
+			}
+			if err == nil {
+				err = each(r)
+			}
+			if err != nil {
+				return n, err
+			}
+		}
+		next := ""
+		for _, link := range p.Link {
+			if link.Relation == "next" {
+				next = link.URL
+			}
+		}
+		if next == "" {
+			return n, nil
+		}
+		if at, err = c.within(next); err != nil {
+			return n, err
+		}
+	}
+}
+
+// within reads a link to a page, which has to lead to where the token is for.
+func (c *Client) within(link string) (*url.URL, error) {
+	u, err := url.Parse(link)
+	if err != nil {
+		return nil, fmt.Errorf("its link to the next page, %s, is no URL", consent.Quote(link))
+	}
+	if u = c.base.ResolveReference(u); u.Scheme != c.base.Scheme || u.Host != c.base.Host || u.User != nil || !strings.HasPrefix(u.Path, c.base.Path+"/") && u.Path != c.base.Path {
+		return nil, fmt.Errorf("its link to the next page leads elsewhere, to %s", consent.Quote(u.Host+u.Path))
+	}
+	u.Fragment = ""
+	return u, nil
+}
+
+func resource(text []byte) (Resource, error) {
+	var named struct {
+		ResourceType string `json:"resourceType"`
+		ID           string `json:"id"`
+	}
+	err := json.Unmarshal(text, &named)
+	r := Resource{named.ResourceType, named.ID, text}
+	if err != nil || r.Type == "" || !logicalID(r.ID) {
+		return r, errors.New("it answers with what is no FHIR resource with an id")
+	}
+	return r, nil
+}
+
+// logicalID tells whether a text has the form of a resource's id (FHIR R4,
+// section 2.24.0.1).
+func logicalID(id string) bool {
+	return len(id) >= 1 && len(id) <= 64 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.") == ""
+}
+
+// get asks with the token, and with a new one where it does not count any more.
+func (c *Client) get(ctx context.Context, at *url.URL, accept string) ([]byte, error) {
+	for fresh := false; ; fresh = true {
+		token, err := c.Token(ctx)
+		if err != nil {
+			return nil, err
+		}
+		body, err := c.persist(ctx, func() (*http.Request, error) {
+			r, err := c.request(ctx, http.MethodGet, at, "", accept)
+			if err == nil {
+				r.Header.Set("Authorization", token.Type+" "+token.Access)
+				err = c.prove(r, token.Access)
+			}
+			return r, err
+		})
+		if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Status == http.StatusUnauthorized && !fresh {
+			c.token = Token{}
+			continue
+		}
+		return body, err
+	}
+}
+
+func (c *Client) request(ctx context.Context, method string, at *url.URL, body, accept string) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, at.String(), strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", accept)
+	r.Header.Set("User-Agent", "assent")
+	return r, nil
+}
+
+// prove adds the proof of the client's key for this very request (RFC 9449,
+// section 4.2).
+func (c *Client) prove(r *http.Request, token string) error {
+	at := *r.URL
+	at.RawQuery, at.Fragment = "", ""
+	claims := map[string]any{"jti": rand.Text(), "htm": r.Method, "htu": at.String(), "iat": time.Now().Unix()}
+	if token != "" {
+		hash := sha256.Sum256([]byte(token))
+		claims["ath"] = base64.RawURLEncoding.EncodeToString(hash[:])
+	}
+	if c.nonce != "" {
+		claims["nonce"] = c.nonce
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return err
+	}
+	signed, err := c.signer.Sign(payload)
+	if err != nil {
+		return fmt.Errorf("sign the proof of the session's key: %w", err)
+	}
+	proof, err := signed.CompactSerialize()
+	r.Header.Set("DPoP", proof)
+	return err
+}
+
+// persist sends a request, made anew each time, until it is answered: again with
+// the nonce that the proof is to have, and after a pause where the data holder
+// is busy.
+func (c *Client) persist(ctx context.Context, make func() (*http.Request, error)) ([]byte, error) {
+	waited, nonces := time.Duration(0), 0
+	for attempt := 1; ; attempt++ {
+		r, err := make()
+		if err != nil {
+			return nil, err
+		}
+		body, header, err := c.send(r)
+		refused, ok := errors.AsType[*RefusedError](err)
+		if !ok {
+			return body, err
+		}
+		if refused.wantsNonce(header) && c.nonce != "" && nonces == 0 {
+			nonces++
+			continue
+		}
+		if refused.Status != http.StatusTooManyRequests && refused.Status != http.StatusServiceUnavailable {
+			return nil, err
+		}
+		pause := retryAfter(header, attempt)
+		if waited += pause; waited > retryWait || attempt == retryAttempts {
+			return nil, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// wantsNonce tells that the proof lacks a nonce (RFC 9449, sections 8 and 9).
+func (e *RefusedError) wantsNonce(header http.Header) bool {
+	return e.Code == "use_dpop_nonce" || e.Status == http.StatusUnauthorized && strings.Contains(header.Get("WWW-Authenticate"), `error="use_dpop_nonce"`)
+}
+
+// retryAfter gives how long to wait before the next attempt (RFC 9110, section
+// 10.2.3).
+func retryAfter(header http.Header, attempt int) time.Duration {
+	text := header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 16); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, time.Until(at))
+	}
+	return time.Duration(attempt) * time.Second / 2
+}
+
+// send sends one request and reads its answer.
+func (c *Client) send(r *http.Request) ([]byte, http.Header, error) {
+	answer, err := c.http.Do(r)
+	if err != nil {
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err // without the URL, which may tell what was searched for
+		}
+		return nil, nil, err
+	}
+	defer answer.Body.Close()
+	if nonce := answer.Header.Get("DPoP-Nonce"); nonce != "" && len(nonce) <= 1024 {
+		c.nonce = nonce
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("its answer breaks off: %w", err)
+	case len(body) > maxAnswer:
+		return nil, nil, fmt.Errorf("one answer of it is longer than %d bytes", maxAnswer)
+	case answer.StatusCode != http.StatusOK:
+		return nil, answer.Header, refusal(answer, body)
+	}
+	if kind, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type")); err != nil || kind != "application/json" && kind != fhirJSON {
+		return nil, nil, fmt.Errorf("it answers with %s, not with JSON", consent.Quote(answer.Header.Get("Content-Type")))
+	}
+	return body, answer.Header, nil
+}
+
+// refusal reads why a request was not answered, as OAuth or FHIR says it.
+func refusal(answer *http.Response, body []byte) *RefusedError {
+	var said struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+		Issue       []struct {
+			Code        string `json:"code"`
+			Diagnostics string `json:"diagnostics"`
+			Details     struct {
+				Text string `json:"text"`
+			} `json:"details"`
+		} `json:"issue"`
+	}
+	e := &RefusedError{Status: answer.StatusCode}
+	if json.Unmarshal(body, &said) != nil {
+		return e
+	}
+	e.Code, e.Reason = said.Error, said.Description
+	if e.Code == "" && len(said.Issue) > 0 {
+		issue := said.Issue[0]
+		e.Code, e.Reason = issue.Code, issue.Diagnostics
+		if e.Reason == "" {
+			e.Reason = issue.Details.Text
+		}
+	}
+	return e
+}
