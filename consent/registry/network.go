@@ -195,7 +195,8 @@ func answered(err error) bool {
 		code *WrongCodeError
 	)
 	return errors.As(err, &end) || errors.As(err, &word) || errors.As(err, &code) ||
-		errors.Is(err, ErrNotDeployed) || errors.Is(err, errWord) || errors.Is(err, errNoHead)
+		errors.Is(err, ErrNotDeployed) || errors.Is(err, errWord) || errors.Is(err, errNoHead) ||
+		errors.Is(err, errMoved) || errors.Is(err, errBehind)
 }
 
 func (c *Client) within(ctx context.Context, conn *connection, checked bool, call func(context.Context, *rpc.Client) error) error {

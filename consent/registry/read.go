@@ -26,6 +26,7 @@ type Block struct {
 type header struct {
 	Number    hexutil.Uint64 `json:"number"`
 	Hash      common.Hash    `json:"hash"`
+	Parent    common.Hash    `json:"parentHash"`
 	Timestamp hexutil.Uint64 `json:"timestamp"`
 	BaseFee   *hexutil.Big   `json:"baseFeePerGas"` // nil before EIP-1559
 }
@@ -34,9 +35,11 @@ func (h *header) block() Block { return Block{uint64(h.Number), h.Hash, uint64(h
 
 // confirmed is the last block that is deep enough, below the head h.
 func (c *Client) confirmed(h *header) hexutil.Uint64 {
-	depth := hexutil.Uint64(c.network.Confirmations - 1)
-	return h.Number - min(depth, h.Number)
+	return hexutil.Uint64(c.below(uint64(h.Number)))
 }
+
+// below is the number of the last block that is deep enough below a head.
+func (c *Client) below(head uint64) uint64 { return head - min(c.network.Confirmations-1, head) }
 
 // Head gives the latest block.
 func (c *Client) Head(ctx context.Context) (Block, error) {
@@ -93,13 +96,7 @@ func (c *Client) Read(ctx context.Context, need consent.Entries) (consent.State,
 			q.entry(c.network.Registry, codec.PackRetiredAt(account), latest, func(time uint64) { state.Retired[account] = time })
 		}
 		for _, s := range need.Signatures {
-			q.call(c.network.Registry, codec.PackSigned(s.Account, s.Digest, []byte(s.Signature)), latest, func(word uint64) error {
-				if word > 1 {
-					return errWord
-				}
-				state.Signed[s] = word == 1
-				return nil
-			})
+			q.signed(c.network.Registry, s, latest, state.Signed)
 		}
 		return q.ask(ctx, r)
 	})
@@ -158,6 +155,16 @@ func (q *query) call(to common.Address, data []byte, block any, answer func(word
 
 func (q *query) entry(to common.Address, data []byte, block any, answer func(time uint64)) {
 	q.call(to, data, block, func(word uint64) error { answer(word); return nil })
+}
+
+func (q *query) signed(to common.Address, s consent.SignatureQuery, block any, signed map[consent.SignatureQuery]bool) {
+	q.call(to, codec.PackSigned(s.Account, s.Digest, []byte(s.Signature)), block, func(word uint64) error {
+		if word > 1 {
+			return errWord
+		}
+		signed[s] = word == 1
+		return nil
+	})
 }
 
 func callOf(to common.Address, data []byte) any {
@@ -275,8 +282,7 @@ func (c *Client) Events(ctx context.Context, from uint64) iter.Seq2[Event, error
 
 func (c *Client) events(ctx context.Context, r *rpc.Client, from, to uint64) ([]Event, error) {
 	var logs []types.Log
-	filter := map[string]any{"address": c.network.Registry, "fromBlock": hexutil.Uint64(from), "toBlock": hexutil.Uint64(to)}
-	if err := r.CallContext(ctx, &logs, "eth_getLogs", filter); err != nil {
+	if err := r.CallContext(ctx, &logs, "eth_getLogs", c.filter(from, to)); err != nil {
 		return nil, err
 	}
 	events := make([]Event, len(logs))
@@ -314,6 +320,11 @@ func (c *Client) events(ctx context.Context, r *rpc.Client, from, to uint64) ([]
 		}
 	}
 	return events, nil
+}
+
+// filter asks for the registry's logs of a range of blocks.
+func (c *Client) filter(from, to uint64) any {
+	return map[string]any{"address": c.network.Registry, "fromBlock": hexutil.Uint64(from), "toBlock": hexutil.Uint64(to)}
 }
 
 func eventOf(log *types.Log) (Event, error) {
