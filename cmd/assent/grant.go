@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -40,6 +41,7 @@ type grantOptions struct {
 	request string
 	grantee string
 	only    []string
+	cover   string
 
 	purposeGiven bool                  // --purpose, which has a default
 	left         consent.Sensitivities // asked for and not named by --sensitive
@@ -63,6 +65,7 @@ A command that was cut off is taken up by the next one: a request is answered
 once, and a grant without a request that was signed is anchored, kept, and printed
 by “assent show ID --document”, so look at “assent grants” before you repeat it.`,
 		Example: `  assent grant --request labs.request.json > labs.grant.json
+  assent grant --request labs.request.json --cover labs.cover.json > labs.grant.json
   assent grant --request labs.request.json --only 'patient/Observation.rs?category=laboratory' --for 7d
   assent grant --grantee clinic.card.json --scope patient/Immunization.rs --holder hospital.card.json --for 30d`,
 		Args: noArgs,
@@ -75,6 +78,7 @@ by “assent show ID --document”, so look at “assent grants” before you re
 	flags.StringVar(&o.request, "request", "", "the request to answer: a file, or - for standard input")
 	flags.StringVar(&o.grantee, "grantee", "", "instead of a request: to whom, an address or the file of a card")
 	flags.StringArrayVar(&o.only, "only", nil, "of a request: only this scope, the same as asked for or narrower (repeatable)")
+	flags.StringVar(&o.cover, "cover", "", "also write a note to this file that says where the data holders in it are reached")
 	o.scopes.add(flags, "TREAT")
 	o.add(c)
 	return c
@@ -109,10 +113,40 @@ func runGrant(ctx context.Context, o *grantOptions) error {
 				return err
 			}
 			o.say("%v: here it is", answered)
-			return o.document(answered.Grant)
+			note, err := o.note(ctx, w, wallet.HoldersOf(answered.Grant.Provisions))
+			if err != nil {
+				return err
+			}
+			return errors.Join(o.document(answered.Grant), o.writeNote(note))
 		}
 		return err
 	})
+}
+
+// note makes the cover note of a grant, where one is to be written.
+func (o *grantOptions) note(ctx context.Context, w *wallet.Wallet, holders []common.Address) (*consent.Cover, error) {
+	if o.cover == "" {
+		return nil, nil
+	}
+	note, err := w.Cover(ctx, holders)
+	if err != nil {
+		return nil, fmt.Errorf("the cover note: %w", err)
+	}
+	return note, nil
+}
+
+func (o *grantOptions) writeNote(note *consent.Cover) error {
+	if note == nil {
+		return nil
+	}
+	text, err := note.MarshalJSON()
+	if err == nil {
+		err = os.WriteFile(o.cover, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("write the cover note: %w", err)
+	}
+	return nil
 }
 
 // ask shows the request that the draft answers, if any, and signs.
@@ -126,7 +160,14 @@ func (o *grantOptions) ask(ctx context.Context, w *wallet.Wallet, draft *wallet.
 	if o.left != 0 {
 		o.say("Asked for and left out, since it is sensitive: %s. To include it: --sensitive NAME.\n", o.left)
 	}
-	return o.sign(ctx, w, draft)
+	note, err := o.note(ctx, w, draft.Holders())
+	if err != nil {
+		return err
+	}
+	if err := o.sign(ctx, w, draft); err != nil {
+		return err
+	}
+	return o.writeNote(note)
 }
 
 // resume goes on with what an earlier command did not finish.

@@ -46,6 +46,9 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
+	if e.Denied() && e.Reason != "" {
+		return "denied: " + consent.Quote(e.Reason)
+	}
 	text := fmt.Sprintf("it answers %d %s", e.Status, http.StatusText(e.Status))
 	if e.Code != "" {
 		text += ", " + consent.Quote(e.Code)
