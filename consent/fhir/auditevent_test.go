@@ -54,7 +54,7 @@ func TestAuditEvent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v, err := parse(event)
+			v, err := parse("event", event)
 			if err != nil {
 				t.Fatal(err)
 			}

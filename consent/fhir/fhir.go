@@ -14,7 +14,6 @@ package fhir
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -81,7 +80,7 @@ type Released struct {
 // fullUrl twice, or does not show whose record it is; and where a scope is not
 // Evaluable or none of them can read.
 func Release(bundle []byte, patient string, access *consent.Access) (*Released, error) {
-	rules, err := newRules(access)
+	rules, err := newRules(access.Scopes)
 	if err != nil {
 		return nil, err
 	}
@@ -95,9 +94,8 @@ func Release(bundle []byte, patient string, access *consent.Access) (*Released, 
 	released := &Released{Counts: make(map[string]int), Withheld: make(map[string]int)}
 	var entries bytes.Buffer
 	total := 0
-	for i := range rec.resources {
-		r := &rec.resources[i]
-		if !slices.ContainsFunc(rules, func(rule rule) bool { return rule.admits(rec, r) }) {
+	for _, r := range rec.resources {
+		if !slices.ContainsFunc(rules, func(rule rule) bool { return rule.reads && rule.admits(rec, r) }) {
 			released.Withheld[r.kind]++
 			continue
 		}
@@ -142,96 +140,6 @@ func Release(bundle []byte, patient string, access *consent.Access) (*Released, 
 // clinicalDates, that must lie wholly inside. A resource without one fails any
 // window.
 func Evaluable(access *consent.Access) error {
-	_, err := newRules(access)
+	_, err := newRules(access.Scopes)
 	return err
-}
-
-// rule is a scope, ready to be asked.
-type rule struct {
-	*consent.Scope
-	criteria []criterion
-	reads    bool // the scope can release something from a bundle
-}
-
-func newRules(access *consent.Access) ([]rule, error) {
-	rules := make([]rule, len(access.Scopes))
-	for k := range access.Scopes {
-		scope := &access.Scopes[k]
-		if scope.Resource != consent.AnyResource && !isType(scope.Resource) {
-			return nil, fmt.Errorf("scope %s: FHIR R4 has no resource type %s", consent.Quote(scope.String()), consent.Quote(scope.Resource))
-		}
-		criteria, err := consent.ParseFilter(scope.Resource, scope.Filter)
-		if err != nil {
-			return nil, fmt.Errorf("scope %s: %w", consent.Quote(scope.String()), err)
-		}
-		r := rule{Scope: scope, reads: scope.Interactions&consent.Search != 0}
-		for _, c := range criteria {
-			criterion, err := newCriterion(scope.Resource, c)
-			if err != nil {
-				return nil, fmt.Errorf("scope %s: %w", consent.Quote(scope.String()), err)
-			}
-			r.criteria = append(r.criteria, criterion)
-			if c.Name == "_id" && scope.Interactions&consent.Read != 0 {
-				r.reads = true
-			}
-		}
-		rules[k] = r
-	}
-	return rules, nil
-}
-
-// admits tells whether the scope admits the resource wholly.
-func (r *rule) admits(rec *record, res *resource) bool {
-	if !r.admitsAlone(res) {
-		return false
-	}
-	for _, listed := range rec.listed(res) {
-		if _, clinical := compartment[listed.kind]; clinical && !r.admitsAlone(listed) {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *rule) admitsAlone(res *resource) bool {
-	if !r.reads || !res.own || !r.admitsType(res.kind) || res.sensitivities&^r.Sensitivities != 0 {
-		return false
-	}
-	for i := range r.criteria {
-		if !r.criteria[i].matches(res.value) {
-			return false
-		}
-	}
-	if r.bounded() && !(res.dated && res.date.within(r.DataFrom, r.DataUntil)) {
-		return false
-	}
-	for _, contained := range res.contained {
-		if !r.admitsContained(contained) {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *rule) admitsType(kind string) bool {
-	return r.Resource == consent.AnyResource || r.Resource == kind
-}
-
-func (r *rule) bounded() bool { return r.DataFrom != 0 || r.DataUntil != 0 }
-
-func (r *rule) admitsContained(contained *value) bool {
-	kind := contained.string("resourceType")
-	if _, clinical := compartment[kind]; !clinical {
-		return true
-	}
-	if !r.admitsType(kind) {
-		return false
-	}
-	for i := range r.criteria {
-		if c := &r.criteria[i]; c.name[0] != '_' && !c.matches(contained) {
-			return false
-		}
-	}
-	date, dated := clinicalDate(contained, kind)
-	return !dated || date.within(r.DataFrom, r.DataUntil)
 }

@@ -35,7 +35,8 @@ type part struct {
 // parse reads strict JSON: valid UTF-8, no member twice in an object. Members
 // that differ only in case are refused as well, because a reader that takes
 // them for the same one would see another label than this one does.
-func parse(text []byte) (*value, error) {
+// what names it in errors.
+func parse(what string, text []byte) (*value, error) {
 	p := parser{text: text, dec: jsontext.NewDecoder(bytes.NewBuffer(text))}
 	v := new(value)
 	err := p.value(v, 0)
@@ -43,17 +44,17 @@ func parse(text []byte) (*value, error) {
 		if _, err = p.dec.ReadToken(); err == io.EOF {
 			return v, nil
 		} else if err == nil {
-			err = errors.New("something stands after the bundle")
+			err = errors.New("something stands after the " + what)
 		}
 	}
 	switch syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, fmt.Errorf("the bundle is cut short at byte %d", p.dec.InputOffset())
+		return nil, fmt.Errorf("the %s is cut short at byte %d", what, p.dec.InputOffset())
 	case ok:
-		return nil, fmt.Errorf("the bundle is not strict JSON at byte %d, %s: %w",
+		return nil, fmt.Errorf("the %s is not strict JSON at byte %d, %s: %w", what,
 			syntactic.ByteOffset, consent.Quote(string(syntactic.JSONPointer)), syntactic.Err)
 	}
-	return nil, fmt.Errorf("the bundle at byte %d, %s: %w", p.dec.InputOffset(), consent.Quote(string(p.dec.StackPointer())), err)
+	return nil, fmt.Errorf("the %s at byte %d, %s: %w", what, p.dec.InputOffset(), consent.Quote(string(p.dec.StackPointer())), err)
 }
 
 type parser struct {
@@ -203,4 +204,36 @@ func (v *value) choices(name string) (found []*value) {
 		}
 	}
 	return found
+}
+
+// without gives an object as it stood but for one member, which it has.
+func (v *value) without(name string) []byte {
+	text := []byte{'{'}
+	dec := jsontext.NewDecoder(bytes.NewReader(v.raw))
+	if _, err := dec.ReadToken(); err != nil {
+		return nil
+	}
+	for range v.parts {
+		at, err := dec.ReadToken()
+		if err != nil {
+			return nil
+		}
+		member := at.String()
+		quoted, err := jsontext.AppendQuote(nil, member)
+		if err != nil {
+			return nil
+		}
+		of, err := dec.ReadValue()
+		if err != nil {
+			return nil
+		}
+		if member == name {
+			continue
+		}
+		if len(text) > 1 {
+			text = append(text, ',')
+		}
+		text = append(append(append(text, quoted...), ':'), of...)
+	}
+	return append(text, '}')
 }

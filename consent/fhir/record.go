@@ -11,7 +11,7 @@ import (
 
 // record is a bundle that was read: one patient's record.
 type record struct {
-	resources []resource
+	resources []*resource
 	named     map[string]*resource // by fullUrl and by "Type/id"
 }
 
@@ -29,6 +29,7 @@ type resource struct {
 	unfit      bool // has something within that is never released
 	references []reference
 	restricted bool // a confidentiality label R or V
+	judged     bool // of an Excerpt: it was added, not looked up
 
 	// sensitivities are all categories that a scope needs to admit it.
 	sensitivities consent.Sensitivities
@@ -50,7 +51,7 @@ func readRecord(text []byte, patient string) (*record, error) {
 	if len(text) > MaxBundle {
 		return nil, fmt.Errorf("the bundle is longer than %d bytes", MaxBundle)
 	}
-	bundle, err := parse(text)
+	bundle, err := parse("bundle", text)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +62,7 @@ func readRecord(text []byte, patient string) (*record, error) {
 		return nil, fmt.Errorf("a bundle of type %s is no record: want one of %s", consent.Quote(kind), strings.Join(bundleTypes, ", "))
 	}
 	entries := bundle.items("entry")
-	// The map points into the slice, which therefore must never grow.
-	rec := &record{resources: make([]resource, 0, len(entries)), named: make(map[string]*resource, 2*len(entries))}
+	rec := &record{resources: make([]*resource, 0, len(entries)), named: make(map[string]*resource, 2*len(entries))}
 	for i, entry := range entries {
 		if err := rec.add(entry); err != nil {
 			return nil, fmt.Errorf("entry %d of the bundle: %w", i, err)
@@ -74,21 +74,26 @@ func readRecord(text []byte, patient string) (*record, error) {
 	}
 	var around resource // what the bundle is labelled
 	around.read(bundle.member("meta"), place{})
-	for i := range rec.resources {
-		r := &rec.resources[i]
-		r.read(r.value, place{resource: true, root: true})
-		if len(r.value.find("meta.security")) == 0 {
-			r.sensitivities |= around.sensitivities
-			r.restricted = r.restricted || around.restricted
-		}
-		if r.restricted && r.sensitivities == 0 {
-			r.sensitivities = consent.AllSensitivities
-		}
-		r.own = !r.unfit && (r == own || r.inCompartment(&tied) && !rec.namesAnother(r, &tied))
-		r.date, r.dated = clinicalDate(r.value, r.kind)
+	for _, r := range rec.resources {
+		rec.examine(r, &around, &tied, own)
 	}
 	rec.spread(own)
 	return rec, nil
+}
+
+// examine finds out all that a scope asks about the resource by itself. around
+// is what is around it, own the patient's Patient resource.
+func (rec *record) examine(r, around *resource, tied *tie, own *resource) {
+	r.read(r.value, place{resource: true, root: true})
+	if len(r.value.find("meta.security")) == 0 {
+		r.sensitivities |= around.sensitivities
+		r.restricted = r.restricted || around.restricted
+	}
+	if r.restricted && r.sensitivities == 0 {
+		r.sensitivities = consent.AllSensitivities
+	}
+	r.own = !r.unfit && (r == own || r.inCompartment(tied) && !rec.namesAnother(r, tied))
+	r.date, r.dated = clinicalDate(r.value, r.kind)
 }
 
 // add takes an entry in. An entry without resource, as a response has it, says
@@ -98,7 +103,7 @@ func (rec *record) add(entry *value) error {
 	if v == nil {
 		return nil
 	}
-	r := resource{value: v, kind: v.string("resourceType")}
+	r := &resource{value: v, kind: v.string("resourceType")}
 	if !isType(r.kind) && r.kind != "Parameters" {
 		return fmt.Errorf("FHIR R4 has no resource type %s", consent.Quote(r.kind))
 	}
@@ -123,7 +128,7 @@ func (rec *record) add(entry *value) error {
 		if rec.named[name] != nil {
 			return fmt.Errorf("%s is in the bundle twice", consent.Quote(name))
 		}
-		rec.named[name] = &rec.resources[len(rec.resources)-1]
+		rec.named[name] = r
 	}
 	return nil
 }
@@ -139,9 +144,9 @@ func (r *resource) url() string {
 // the bundle has it.
 func (rec *record) tie(patient string) (tie, *resource, error) {
 	var patients []*resource
-	for i := range rec.resources {
-		if rec.resources[i].kind == "Patient" {
-			patients = append(patients, &rec.resources[i])
+	for _, r := range rec.resources {
+		if r.kind == "Patient" {
+			patients = append(patients, r)
 		}
 	}
 	if patient == "" && len(patients) != 1 {
@@ -219,8 +224,7 @@ func (rec *record) listed(r *resource) (listed []*resource) {
 func (rec *record) spread(patient *resource) {
 	referrers := make(map[*resource][]*resource)
 	var changed []*resource
-	for i := range rec.resources {
-		r := &rec.resources[i]
+	for _, r := range rec.resources {
 		for _, ref := range r.references {
 			if to := rec.find(ref.to); to != nil && to != patient && !ref.occasion {
 				referrers[to] = append(referrers[to], r)
