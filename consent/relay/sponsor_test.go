@@ -1,0 +1,244 @@
+package relay_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/database/databasetest"
+	"github.com/assent-wallet/assent/consent/relay"
+)
+
+func TestRootsAreAnchored(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, location string) {
+		chain := newLedger()
+		c := start(t, chain, options(location)).client(t)
+		roots := make([]common.Hash, 300)
+		got := make([]*relay.Anchored, len(roots))
+		var all sync.WaitGroup
+		for i := range roots {
+			roots[i] = random()
+			all.Go(func() {
+				if err := c.Submit(t.Context(), roots[i]); err != nil {
+					t.Error(err)
+					return
+				}
+				var err error
+				if got[i], err = c.Anchored(t.Context(), roots[i], patience); err != nil || got[i] == nil {
+					t.Errorf("root %d: %v, %v", i, got[i], err)
+				}
+			})
+		}
+		all.Wait()
+		if t.Failed() {
+			return
+		}
+		trees := map[common.Hash]int{}
+		for i, a := range got {
+			trees[a.Root]++
+			if consent.Root(roots[i], a.Siblings) != a.Root || chain.anchored[a.Root] == 0 {
+				t.Errorf("root %d is not proven", i)
+			}
+		}
+		if chain.anchors != len(trees) || len(trees) > len(roots)/4 {
+			t.Errorf("%d transactions for %d trees of %d roots", chain.anchors, len(trees), len(roots))
+		}
+		// The same again changes nothing.
+		if err := c.Submit(t.Context(), roots[7]); err != nil {
+			t.Fatal(err)
+		}
+		again, err := c.Anchored(t.Context(), roots[7], 0)
+		if err != nil || again == nil || again.Root != got[7].Root || !slices.Equal(again.Siblings, got[7].Siblings) {
+			t.Errorf("handed in again: %v, %v", again, err)
+		}
+		if _, err := c.Anchored(t.Context(), random(), 0); !relay.IsNotFound(err) {
+			t.Errorf("a root that nobody handed in: %v", err)
+		}
+	})
+}
+
+func TestOneRootIsATreeByItself(t *testing.T) {
+	chain := newLedger()
+	c := start(t, chain, options(t.TempDir()+"/relay.db")).client(t)
+	root := random()
+	if err := c.Submit(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	a, err := c.Anchored(t.Context(), root, patience)
+	if err != nil || a == nil || a.Root != root || len(a.Siblings) != 0 {
+		t.Errorf("got %v, %v", a, err)
+	}
+}
+
+func TestSecretsAreRevealed(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, location string) {
+		chain := newLedger()
+		c := start(t, chain, options(location)).client(t)
+		secrets := make([]common.Hash, 1200)
+		for i := range secrets {
+			secrets[i] = random()
+		}
+		secrets[1] = secrets[0] // twice in one
+		for part := range slices.Chunk(secrets, relay.MaxSecrets) {
+			if err := c.Revoke(t.Context(), part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, "all secrets are on chain", func() (done bool) {
+			chain.set(func() {
+				done = !slices.ContainsFunc(secrets, func(s common.Hash) bool { return chain.revoked[consent.Revocation(s)] == 0 })
+			})
+			return done
+		})
+		if chain.reveals > 10 {
+			t.Errorf("%d transactions for %d secrets", chain.reveals, len(secrets))
+		}
+		if err := c.Revoke(t.Context(), make([]common.Hash, relay.MaxSecrets+1)); err == nil {
+			t.Error("too many are taken")
+		}
+	})
+}
+
+// What a reorganisation drops is sent again until it is final, whoever took it.
+func TestReorganisationIsMended(t *testing.T) {
+	chain := newLedger()
+	c := start(t, chain, options(t.TempDir()+"/relay.db")).client(t)
+	root, secret := random(), random()
+	if err := c.Submit(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Revoke(t.Context(), []common.Hash{secret}); err != nil {
+		t.Fatal(err)
+	}
+	there := func() (both bool) {
+		chain.set(func() { both = chain.anchored[root] != 0 && chain.revoked[consent.Revocation(secret)] != 0 })
+		return both
+	}
+	until(t, "both are on chain", there)
+	if a, err := c.Anchored(t.Context(), root, patience); err != nil || a == nil {
+		t.Fatal(a, err)
+	}
+	chain.set(func() {
+		delete(chain.anchored, root)
+		delete(chain.revoked, consent.Revocation(secret))
+	})
+	until(t, "both are on chain again", there)
+}
+
+// What was taken and not sent is sent by the next process, and what was sent
+// is known.
+func TestRestartLosesNothing(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, location string) {
+		chain := newLedger()
+		chain.gate = make(chan struct{}) // no transaction gets into a block
+		first := start(t, chain, options(location))
+		c := first.client(t)
+		roots, secret := []common.Hash{random(), random(), random()}, random()
+		for _, root := range roots {
+			if err := c.Submit(t.Context(), root); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Revoke(t.Context(), []common.Hash{secret}); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := c.Anchored(t.Context(), roots[0], time.Second); a != nil || err != nil {
+			t.Fatalf("no block holds it: %v, %v", a, err)
+		}
+		first.stop()
+		if err := c.Submit(t.Context(), random()); err == nil {
+			t.Error("a relay that has ended takes a root")
+		}
+		chain.set(func() { chain.gate = nil })
+		c = start(t, chain, options(location)).client(t)
+		for _, root := range roots {
+			if a, err := c.Anchored(t.Context(), root, patience); err != nil || a == nil || chain.anchored[a.Root] == 0 {
+				t.Errorf("%v, %v", a, err)
+			}
+		}
+		until(t, "the secret is on chain", func() (there bool) {
+			chain.set(func() { there = chain.revoked[consent.Revocation(secret)] != 0 })
+			return there
+		})
+	})
+}
+
+// Processes that share a database serve alike, and one of them sends.
+func TestProcessesShareTheWork(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, location string) {
+		chain := newLedger()
+		a, b := start(t, chain, options(location)), start(t, chain, options(location))
+		both := []*relay.Client{a.client(t), b.client(t)}
+		pass := func(clients []*relay.Client) {
+			trees := map[common.Hash]bool{}
+			var mu sync.Mutex
+			var all sync.WaitGroup
+			before := chain.anchors
+			for i := range 40 {
+				all.Go(func() {
+					root := random()
+					if err := clients[i%len(clients)].Submit(t.Context(), root); err != nil {
+						t.Error(err)
+						return
+					}
+					// The other one knows as well.
+					got, err := clients[(i+1)%len(clients)].Anchored(t.Context(), root, patience)
+					if err != nil || got == nil {
+						t.Errorf("%v, %v", got, err)
+						return
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					trees[got.Root] = true
+				})
+			}
+			all.Wait()
+			if sent := chain.anchors - before; sent != len(trees) {
+				t.Errorf("%d transactions for %d trees", sent, len(trees))
+			}
+		}
+		pass(both)
+		a.stop() // whichever of the two sent, the other does now
+		pass(both[1:])
+	})
+}
+
+func TestSilentChainIsWaitedFor(t *testing.T) {
+	chain := newLedger()
+	chain.err = errors.New("no endpoint answers")
+	r := start(t, chain, options(t.TempDir()+"/relay.db"))
+	c := r.client(t)
+	root := random()
+	if err := c.Submit(t.Context(), root); err != nil {
+		t.Fatalf("what needs no chain is refused: %v", err)
+	}
+	if got := get(t, r.url+"/ready"); got != http.StatusServiceUnavailable {
+		t.Errorf("ready: %d", got)
+	}
+	if got := get(t, r.url+"/health"); got != http.StatusOK {
+		t.Errorf("health: %d", got)
+	}
+	chain.set(func() { chain.err = nil })
+	if a, err := c.Anchored(t.Context(), root, patience); err != nil || a == nil {
+		t.Errorf("%v, %v", a, err)
+	}
+	if got := get(t, r.url+"/ready"); got != http.StatusOK {
+		t.Errorf("ready: %d", got)
+	}
+}
+
+func get(t *testing.T, url string) (status int) {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
+}
