@@ -29,6 +29,18 @@ func AllSwitch(d Domain, epoch uint64) Switch {
 	return d.label("all") + Switch(fmt.Sprintf("/%d", epoch))
 }
 
+// BatchSwitch ends the grants that were signed as one batch. Each of them lists
+// four hashes: beside the three of section 5 that of the label
+//
+//	revoke/batch/<chain id>/<registry>/<batch id>
+//
+// in the form of the other labels, where the batch id is the SHA-256 of the file
+// that the batch was made from. So whoever has the key and that file can end
+// the batch with nothing else. It has no epoch: a file is given once.
+func BatchSwitch(d Domain, batch common.Hash) Switch {
+	return d.label("batch") + Switch(fmt.Sprintf("/%#x", batch))
+}
+
 func (d Domain) label(what string) Switch {
 	return Switch(fmt.Sprintf("revoke/%s/%d/%#x", what, d.ChainID, d.Registry))
 }

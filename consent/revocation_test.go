@@ -38,13 +38,27 @@ func TestSecretsNeverChange(t *testing.T) {
 	}
 }
 
+// The secret of a batch was worked out by another HKDF.
+func TestBatchSecretNeverChanges(t *testing.T) {
+	key, err := crypto.HexToECDSA("f89ea5b82628a51d69876a001fb423fff17ab3b0ab42618579571f3498bdde65")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Domain{1337, common.HexToAddress("0x219CF75AdA58E6B6a07e0F9fdDA14b70e768bad1")}
+	s := BatchSwitch(d, common.HexToHash("0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"))
+	const label = "revoke/batch/1337/0x219cf75ada58e6b6a07e0f9fdda14b70e768bad1/0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	if secret := s.Secret(key).Hex(); string(s) != label || secret != "0x734c4f91a3410373a1ef74f00c577fb15794aeb5a892f59c33c5abdbd935a7bd" {
+		t.Errorf("%s: secret %s", s, secret)
+	}
+}
+
 // A secret is its own: another key, chain, registry, grantee, grant or epoch
 // has another.
 func TestSecretsAreDistinct(t *testing.T) {
 	seen := make(map[common.Hash]Switch)
 	for _, key := range []string{"patient", "another"} {
 		for _, d := range []Domain{testDomain, {1338, testDomain.Registry}, {1337, laboratory}} {
-			switches := []Switch{GrantSwitch(d, common.Hash{}), GrantSwitch(d, common.Hash{1})}
+			switches := []Switch{GrantSwitch(d, common.Hash{}), GrantSwitch(d, common.Hash{1}), BatchSwitch(d, common.Hash{}), BatchSwitch(d, common.Hash{1})}
 			for epoch := range uint64(3) {
 				switches = append(switches, AllSwitch(d, epoch), GranteeSwitch(d, laboratory, epoch), GranteeSwitch(d, common.Address{}, epoch))
 			}

@@ -144,16 +144,23 @@ func (w *Wallet) Post(ctx context.Context, d *consent.GrantDocument) error {
 // ended meanwhile, and gives how many it posted.
 func (w *Wallet) Resume(ctx context.Context) (int, error) {
 	// What is damaged is Grants' to tell: it keeps nobody from going on.
-	grants, err := w.stored(ctx)
+	records, err := w.Documents.List(ctx, consent.KindGrant)
 	if err != nil && !errors.Is(err, ErrDamaged) {
 		return 0, err
 	}
 	posted := 0
-	for _, g := range grants {
-		if !g.Given || g.State != Signed && g.State != Posted || g.Document.Grant.Expires <= w.now() {
+	for _, record := range records {
+		if !record.Given || record.State != Signed && record.State != Posted {
 			continue
 		}
-		if err := w.Post(ctx, g.Document); err != nil {
+		document, err := readStored(&record)
+		if err != nil {
+			return posted, err
+		}
+		if document.Domain != w.Domain || document.Grant.Expires <= w.now() {
+			continue
+		}
+		if err := w.Post(ctx, document); err != nil {
 			return posted, err
 		}
 		posted++
@@ -239,15 +246,23 @@ var ErrAmbiguous = errors.New("several grants begin like that: give more of the 
 
 // Find gives the grant whose id begins with prefix, hexadecimal with 0x.
 func (w *Wallet) Find(ctx context.Context, prefix string) (*consent.GrantDocument, error) {
-	grants, err := w.stored(ctx)
+	records, err := w.Documents.List(ctx, consent.KindGrant)
 	var found *consent.GrantDocument
-	for _, g := range grants {
-		if strings.HasPrefix(g.Document.ID().Hex(), prefix) {
-			if found != nil {
-				return nil, fmt.Errorf("the grant %s: %w", prefix, ErrAmbiguous)
-			}
-			found = g.Document
+	for _, record := range records {
+		if !strings.HasPrefix(record.ID.Hex(), prefix) {
+			continue
 		}
+		document, err := readStored(&record)
+		if err != nil {
+			return nil, err
+		}
+		if document.Domain != w.Domain {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("the grant %s: %w", prefix, ErrAmbiguous)
+		}
+		found = document
 	}
 	if found == nil {
 		return nil, errors.Join(fmt.Errorf("the grant %s: %w", prefix, ErrNotFound), err)

@@ -34,6 +34,14 @@ type Signer interface {
 	// grants that this one hands on, root first; of their provisions only those
 	// stay that it rests on.
 	SignGrant(domain consent.Domain, grant consent.Grant, provisions []consent.Provision, parents []consent.GrantDocument, epochs Epochs) (*consent.GrantDocument, error)
+	// SignBatchGrant makes and signs a grant of a batch, as SignGrant does, with
+	// the switch of the batch beside the three. Nothing in it is left to chance:
+	// the same arguments give the same bytes, and others share nothing with them.
+	// reference is what names the grant within the batch. So it can be known what
+	// is to be anchored before anything is signed, by the id alone.
+	SignBatchGrant(domain consent.Domain, grant consent.Grant, provisions []consent.Provision, epochs Epochs, batch common.Hash, reference string) (*consent.GrantDocument, error)
+	// BatchGrantID gives the id of the grant that SignBatchGrant signs.
+	BatchGrantID(domain consent.Domain, grant consent.Grant, provisions []consent.Provision, epochs Epochs, batch common.Hash, reference string) (common.Hash, error)
 	// SignAccess signs an access with the links that a grant opens for it
 	// (consent.GrantDocument.Open). It fills in Grant and a fresh Nonce.
 	SignAccess(domain consent.Domain, access consent.Access, links []consent.Link) (*consent.AccessDocument, error)

@@ -165,12 +165,11 @@ func (w *Wallet) Revoke(ctx context.Context, r *Revocation) error {
 	if err := w.Registry.Revoke(ctx, r.secrets); err != nil {
 		return err
 	}
-	for _, g := range r.Grants {
-		if err := w.Documents.SetState(ctx, consent.KindGrant, g.Document.ID(), Revoked); err != nil {
-			return err
-		}
+	rows := make([][32]byte, len(r.Grants))
+	for i, g := range r.Grants {
+		rows[i] = [32]byte(w.Documents.row(consent.KindGrant, g.Document.ID()))
 	}
-	return nil
+	return w.Documents.setStates(ctx, rows, Revoked)
 }
 
 // Retire ends the account for ever: nothing that it signed counts any more, and
