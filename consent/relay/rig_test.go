@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -217,4 +218,11 @@ func until(t testing.TB, what string, done func() bool) {
 			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
+}
+
+func httpServer(t *testing.T, do http.HandlerFunc) (url string) {
+	t.Helper()
+	server := httptest.NewServer(do)
+	t.Cleanup(server.Close)
+	return server.URL
 }
