@@ -15,14 +15,21 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/lru"
+	"golang.org/x/time/rate"
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/database"
+	"github.com/assent-wallet/assent/consent/fhir"
 )
 
 // Config says who the data holder is and where its FHIR server stands.
@@ -59,7 +66,122 @@ type Ledger interface {
 // Gateway is the service. It is an http.Handler.
 type Gateway struct {
 	Config
-	db     *database.DB
-	ledger Ledger
-	key    [32]byte
+	db       *database.DB
+	ledger   Ledger
+	key      [32]byte
+	public   string // Public, as text
+	base     string // its path
+	holder   consent.Holder
+	verified *consent.Verified
+	journal  *journal
+	metrics  *metrics
+
+	sessions  *lru.Cache[string, *session] // by id
+	proofKeys *lru.Cache[string, *proofKey]
+	limiters  *lru.Cache[string, *rate.Limiter] // by network address
+	slots     chan struct{}
+
+	anchoring uint64 // the checkpoint that this gateway was last at
+	shown     struct {
+		sync.Mutex
+		checkpoint *shownCheckpoint
+	}
+	readiness struct {
+		sync.Mutex
+		at  time.Time
+		why string // not ready; empty: ready
+	}
 }
+
+// How much is kept in memory of what the database has, or what can be worked out
+// again.
+const (
+	cachedSessions  = 10_000
+	cachedKeys      = 10_000
+	cachedVerified  = 10_000
+	leastAuditEvery = time.Second
+)
+
+// New makes a gateway on an open database (OpenDatabase). The key, which all
+// gateways of the data holder share, authenticates what they hand out. Run has to
+// run for the log to be anchored.
+func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway, error) {
+	switch {
+	case config.Holder == common.Address{}:
+		return nil, errors.New("a gateway needs the account of its data holder")
+	case config.Public == nil || config.Public.Host == "" || config.Public.RawQuery != "" || config.Public.Fragment != "" || config.Public.User != nil:
+		return nil, errors.New("a gateway needs the base URL at which clients reach it")
+	case config.AuditEvery < leastAuditEvery:
+		return nil, fmt.Errorf("the log is anchored every %s: want at least %s", config.AuditEvery, leastAuditEvery)
+	case key == [32]byte{}:
+		return nil, errors.New("a gateway needs a key")
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	g := &Gateway{
+		Config: config, db: db, ledger: ledger, key: key,
+		public:    strings.TrimSuffix(config.Public.String(), "/"),
+		base:      strings.TrimSuffix(config.Public.EscapedPath(), "/"),
+		verified:  consent.NewVerified(cachedVerified),
+		journal:   openJournal(db),
+		sessions:  lru.NewCache[string, *session](cachedSessions),
+		proofKeys: lru.NewCache[string, *proofKey](cachedKeys),
+		limiters:  lru.NewCache[string, *rate.Limiter](clients),
+		slots:     make(chan struct{}, concurrent),
+	}
+	g.holder = consent.Holder{
+		Domain: config.Domain, Account: config.Holder, MaxAge: config.MaxAge, Verified: g.verified,
+		Patient: g.patientOf, View: ledger.State, Evaluable: fhir.Evaluable, Remember: g.remember,
+	}
+	g.metrics = newMetrics(g)
+	go g.journal.run()
+	return g, nil
+}
+
+// now is the time in unix seconds.
+func (g *Gateway) now() uint64 { return uint64(g.Now().Unix()) }
+
+// Run anchors the log and forgets what is over, until ctx is done.
+func (g *Gateway) Run(ctx context.Context) {
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		every(ctx, min(g.AuditEvery/4, time.Minute), func() {
+			anchored, err := g.checkpoint(ctx)
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
+				g.metrics.anchors.WithLabelValues("failed").Inc()
+				g.Log.ErrorContext(ctx, "the log is not anchored, and will be tried again", "error", err)
+			case anchored:
+				g.metrics.anchors.WithLabelValues("anchored").Inc()
+				g.Log.InfoContext(ctx, "the log is anchored")
+			}
+		})
+	})
+	tasks.Go(func() {
+		every(ctx, 10*time.Second, func() {
+			if err := g.journal.forget(ctx, g.now()); err != nil && ctx.Err() == nil {
+				g.Log.ErrorContext(ctx, "what is over is not forgotten", "error", err)
+			}
+		})
+	})
+	tasks.Wait()
+}
+
+func every(ctx context.Context, interval time.Duration, do func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			do()
+		}
+	}
+}
+
+// Close writes what requests wait for, and ends the gateway. The database stays
+// its caller's to close.
+func (g *Gateway) Close() { g.journal.close() }

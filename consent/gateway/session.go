@@ -1,16 +1,295 @@
 package gateway
 
 import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/fhir"
 )
 
 // session is what a token stands for: an access that was permitted.
 type session struct {
-	id      string
+	id      string // sessionID bytes; empty where the access was not permitted
 	patient string // logical id of the Patient at the upstream
 	access  *consent.AccessDocument
+	rules   *fhir.Rules
 	grantor common.Address // of the first link: the patient
 	grantee common.Address // of the last link: who asks
+	purpose string         // of its scopes
+	ends    uint64         // of the token, unix seconds
+
+	examination *consent.Examination
+	need        consent.Entries
+	standing    atomic.Pointer[standing]
+}
+
+// standing is a decision on a session, and how long it holds.
+type standing struct {
+	version     uint64 // of the ledger
+	enrollments uint64 // how often these had changed
+	from, until uint64 // unix seconds; until is exclusive
+	block       uint64
+}
+
+const (
+	sessionID    = 16  // bytes
+	tokenLife    = 300 // seconds
+	tokenVersion = 1
+)
+
+func newSession(patient string, access *consent.AccessDocument) (*session, error) {
+	rules, err := fhir.NewRules(access.Access.Scopes)
+	if err != nil {
+		return nil, err
+	}
+	s := sessionOf(access)
+	s.patient, s.rules = patient, rules
+	return s, nil
+}
+
+// sessionOf gives what an access says of itself, permitted or not.
+func sessionOf(access *consent.AccessDocument) *session {
+	s := &session{access: access}
+	if n := len(access.Links); n > 0 {
+		s.grantor, s.grantee = access.Links[0].Grant.Grantor, access.Links[n-1].Grant.Grantee
+	}
+	var purposes []string
+	for _, scope := range access.Access.Scopes {
+		if !slices.Contains(purposes, scope.Purpose) {
+			purposes = append(purposes, scope.Purpose)
+		}
+	}
+	s.purpose = strings.Join(purposes, " ")
+	return s
+}
+
+// block is the one that the session was last decided on.
+func (s *session) block() uint64 {
+	if at := s.standing.Load(); at != nil {
+		return at.block
+	}
+	return 0
+}
+
+// bearer tells that the session is bound to no key.
+func (s *session) bearer() bool { return s.access.Access.Binding == common.Hash{} }
+
+// expires is when the first of the session's grants does, in unix seconds.
+func (s *session) expires() uint64 {
+	first := s.access.Links[0].Grant.Expires
+	for i := range s.access.Links {
+		first = min(first, s.access.Links[i].Grant.Expires)
+	}
+	return first
+}
+
+// token gives the token of a session: its id and end, and that a gateway of this
+// data holder made it.
+func (g *Gateway) token(s *session) string {
+	b := binary.BigEndian.AppendUint64(append([]byte{tokenVersion}, s.id...), s.ends)
+	return base64.RawURLEncoding.EncodeToString(append(b, g.mac("token", b)...))
+}
+
+var errNoToken = errors.New("the token is none of this data holder, or over")
+
+// sessionOfToken gives the session of a token that is not over.
+func (g *Gateway) sessionOfToken(ctx context.Context, token string) (*session, error) {
+	b, err := fromBase64(token)
+	if err != nil || len(b) != 1+sessionID+8+sha256.Size || b[0] != tokenVersion {
+		return nil, errNoToken
+	}
+	content := b[:1+sessionID+8]
+	if !hmac.Equal(b[len(content):], g.mac("token", content)) {
+		return nil, errNoToken
+	}
+	if g.now() >= binary.BigEndian.Uint64(content[1+sessionID:]) {
+		return nil, errNoToken
+	}
+	id := string(content[1 : 1+sessionID])
+	if s, known := g.sessions.Get(id); known {
+		return s, nil
+	}
+	var patient string
+	var document []byte
+	var ends uint64
+	err = g.db.QueryRowContext(ctx, "SELECT patient, access, ends FROM gateway_sessions WHERE id = $1", []byte(id)).Scan(&patient, &document, &ends)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, errNoToken
+	} else if err != nil {
+		return nil, err
+	}
+	access, err := consent.ReadAccess(bytes.NewReader(document))
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSession(patient, access)
+	if err != nil {
+		return nil, err
+	}
+	s.id, s.ends = id, ends
+	g.examine(s)
+	g.sessions.Add(id, s)
+	return s, nil
+}
+
+func (g *Gateway) examine(s *session) {
+	s.examination = consent.Examine(s.access, g.verified)
+	s.need = s.examination.Entries()
+}
+
+// begin gives the session an id and an end, and puts it into the database
+// together with the note of it.
+func (g *Gateway) begin(ctx context.Context, s *session, n notice) error {
+	id := make([]byte, sessionID)
+	rand.Read(id)
+	s.id, s.ends = string(id), min(g.now()+tokenLife, s.expires())
+	document, err := s.access.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	r, err := g.logged(ctx, s, n)
+	if err != nil {
+		return err
+	}
+	var used []any
+	for i := range s.access.Links {
+		grant := &s.access.Links[i].Grant
+		for _, revocation := range grant.Revocations {
+			used = append(used, revocation.Bytes(), int64(grant.Expires))
+		}
+		used = append(used, grant.Grantor.Bytes(), int64(grant.Expires), grant.Grantee.Bytes(), int64(grant.Expires))
+	}
+	r.change = func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO gateway_sessions (id, patient, access, ends) VALUES ($1, $2, $3, $4)", id, s.patient, document, int64(s.ends)); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO gateway_used (key, until) VALUES "+rows(len(used)/2, 2)+" ON CONFLICT DO NOTHING", used...)
+		return err
+	}
+	if err := g.journal.write(ctx, r); err != nil {
+		return err
+	}
+	g.sessions.Add(s.id, s)
+	return nil
+}
+
+// end ends a session for good.
+func (g *Gateway) end(ctx context.Context, s *session) error {
+	g.sessions.Remove(s.id)
+	return g.journal.write(ctx, &record{change: func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM gateway_sessions WHERE id = $1", []byte(s.id))
+		return err
+	}})
+}
+
+// authenticate gives the session that a request shows the token of, after all
+// checks of this very request: the token, the proof of its key, and the grants
+// behind it. Where it is refused, the session is given if it is known.
+func (g *Gateway) authenticate(r *http.Request, at string) (*session, *denial) {
+	scheme, token, d := credentials(r)
+	if d != nil {
+		return nil, d
+	}
+	s, err := g.sessionOfToken(r.Context(), token)
+	if errors.Is(err, errNoToken) {
+		return nil, &denial{status: http.StatusUnauthorized, code: "invalid_token", outcome: "NoSession", clause: err.Error()}
+	} else if err != nil {
+		return nil, unavailable(err)
+	}
+	var p *proof
+	switch {
+	case !s.bearer() && scheme != "dpop":
+		return s, &denial{status: http.StatusUnauthorized, code: "invalid_token", outcome: "WantProof", clause: "the token is bound to a key, and was shown without a proof of it"}
+	case s.bearer() && (scheme != "bearer" || !g.AllowBearer):
+		return s, &denial{status: http.StatusUnauthorized, code: "invalid_token", outcome: "WantProof", clause: "the token is bound to no key, and was shown as if it were or where such tokens are not taken"}
+	case !s.bearer():
+		if p, err = g.readProof(r, at, token); err != nil {
+			return s, invalidProof(err)
+		}
+		if p == nil || p.binding != s.access.Access.Binding {
+			return s, invalidProof(errors.New("the proof is missing, or of another key than the token is bound to"))
+		}
+	}
+	enrollments, d := g.admit(r.Context(), p)
+	if d != nil {
+		return s, d
+	}
+	return s, g.decide(r.Context(), s, enrollments)
+}
+
+// credentials reads the one Authorization header.
+func credentials(r *http.Request) (scheme, token string, d *denial) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		// No error code where there was no attempt (RFC 6750, section 3).
+		return "", "", &denial{status: http.StatusUnauthorized, outcome: "NoToken", clause: "the request has no Authorization header"}
+	}
+	scheme, token, found := strings.Cut(headers[0], " ")
+	scheme = strings.ToLower(scheme)
+	if len(headers) > 1 || !found || scheme != "dpop" && scheme != "bearer" {
+		return "", "", &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadAuthorization", clause: "want one Authorization header: DPoP or Bearer, and the token"}
+	}
+	return scheme, token, nil
+}
+
+// decide decides the grants behind a session again, as far as anything could
+// have changed since the last time.
+func (g *Gateway) decide(ctx context.Context, s *session, enrollments uint64) *denial {
+	now, version := g.now(), g.ledger.Version()
+	if now >= s.ends {
+		return g.endFor(ctx, s, "NoSession", "the token is over")
+	}
+	// What contracts say of their accounts may be another at any time.
+	at := s.standing.Load()
+	if at != nil && len(s.need.Signatures) == 0 && at.version == version && at.enrollments == enrollments && at.from <= now && now < at.until {
+		return nil
+	}
+	if at == nil || at.enrollments != enrollments {
+		patient, err := g.patientOf(ctx, s.grantor)
+		if err != nil && !errors.Is(err, consent.ErrUnknownPatient) {
+			return unavailable(err)
+		}
+		if err != nil || patient != s.patient {
+			return g.endFor(ctx, s, consent.UnknownPatient.String(), "the patient's enrollment has ended")
+		}
+	}
+	state, err := g.ledger.State(ctx, s.need)
+	if err != nil {
+		return unavailable(err)
+	}
+	if state.Age > g.MaxAge {
+		return tooOld(state)
+	}
+	verdict, err := s.examination.Decide(state, now)
+	if err != nil {
+		return unavailable(err)
+	}
+	// Stale is the last row: all others hold, and the access was fresh when it was
+	// exchanged.
+	if verdict.Outcome != consent.Permit && verdict.Outcome != consent.Stale {
+		return g.endFor(ctx, s, verdict.Outcome.String(), verdict.Clause)
+	}
+	s.standing.Store(&standing{version, enrollments, now, min(s.ends, s.expires(), now+g.MaxAge-state.Age+1), state.Block})
+	return nil
+}
+
+func (g *Gateway) endFor(ctx context.Context, s *session, outcome, clause string) *denial {
+	if err := g.end(ctx, s); err != nil {
+		return unavailable(err)
+	}
+	return &denial{status: http.StatusUnauthorized, code: "invalid_token", outcome: outcome, clause: clause}
 }

@@ -1,0 +1,473 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	strict "github.com/go-json-experiment/json"
+	"golang.org/x/time/rate"
+
+	"github.com/assent-wallet/assent/consent"
+)
+
+const (
+	// concurrent is how many requests are served at once; others are asked to come
+	// again.
+	concurrent = 1024
+	// writePatience is how long the client may take to receive what was written.
+	writePatience = 30 * time.Second
+	// bodyPatience is how long it may take to send a body.
+	bodyPatience = 15 * time.Second
+
+	// A client that was refused that often where anybody may ask has to wait.
+	refusalBurst = 200
+	refusalRate  = 10 // a second
+	clients      = 4096
+
+	maxHandedOver = 64 << 10 // bytes of secrets or of a retirement
+)
+
+// denial is why a request is not answered.
+type denial struct {
+	status  int    // of HTTP
+	code    string // of OAuth; may be empty
+	outcome string // stable: what the client is told
+	clause  string // what exactly failed, for the log of decisions
+}
+
+func (d *denial) Error() string { return d.outcome + ": " + d.clause }
+
+// unavailable is a failure of what the gateway itself needs.
+func unavailable(err error) *denial {
+	return &denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", outcome: "Unavailable", clause: err.Error()}
+}
+
+func tooOld(s consent.State) *denial {
+	return &denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", outcome: consent.ChainTooOld.String(),
+		clause: fmt.Sprintf("block %d is %d s old", s.Block, s.Age)}
+}
+
+// served is what is known of a request while it is served.
+type served struct {
+	id      string
+	client  string // network address
+	route   string
+	outcome string // of the last note
+}
+
+type servedKey struct{}
+
+func servedOf(ctx context.Context) *served {
+	if s, ok := ctx.Value(servedKey{}).(*served); ok {
+		return s
+	}
+	return new(served)
+}
+
+func client(ctx context.Context) string { return servedOf(ctx).client }
+
+// answer is the response, with its status, and with a limit to how long a client
+// may take to receive it.
+type answer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	status  int
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	a.control.SetWriteDeadline(time.Now().Add(writePatience))
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// ServeHTTP serves one request.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	s := &served{id: rand.Text(), client: host(r.RemoteAddr), route: "unknown"}
+	r = r.WithContext(context.WithValue(r.Context(), servedKey{}, s))
+	a := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
+	if r.ContentLength != 0 {
+		a.control.SetReadDeadline(began.Add(bodyPatience))
+	}
+	header := w.Header()
+	header.Set("X-Request-Id", s.id)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Date", began.UTC().Format(http.TimeFormat))
+	defer func() {
+		if broken := recover(); broken != nil {
+			if broken == http.ErrAbortHandler {
+				panic(broken)
+			}
+			s.outcome = "Broken"
+			g.Log.ErrorContext(r.Context(), "a request broke the gateway", "request", s.id, "panic", fmt.Sprintf("%T", broken), "at", string(debug.Stack()))
+			if a.status == 0 {
+				g.refuse(a, r, &denial{status: http.StatusInternalServerError, outcome: s.outcome})
+			}
+		}
+		if s.outcome == "" {
+			s.outcome = strings.ReplaceAll(http.StatusText(max(a.status, http.StatusOK)), " ", "")
+		}
+		took := time.Since(began)
+		g.metrics.requests.WithLabelValues(s.route, s.outcome).Inc()
+		g.metrics.seconds.WithLabelValues(s.route).Observe(took.Seconds())
+		g.Log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("request", s.id), slog.String("route", s.route),
+			slog.String("method", r.Method), slog.Int("status", a.status), slog.String("outcome", s.outcome), slog.Duration("took", took))
+	}()
+	select {
+	case g.slots <- struct{}{}:
+		defer func() { <-g.slots }()
+	default:
+		g.refuse(a, r, &denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", outcome: "Busy"})
+		return
+	}
+	if d := g.serve(a, r, s); d != nil {
+		g.refuse(a, r, d)
+	}
+}
+
+// serve finds the route of a request. Paths are taken as they are: nothing is
+// cleaned or redirected.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *served) *denial {
+	path, below := strings.CutPrefix(r.URL.EscapedPath(), g.base)
+	if !below || path != "" && path[0] != '/' {
+		return &denial{status: http.StatusNotFound, outcome: "NotFound"}
+	}
+	switch path {
+	case "/health":
+		s.route = path
+		return g.serveHealth(w, r)
+	case "/ready":
+		s.route = path
+		return g.serveReady(w, r)
+	case "/token", "/revocations", "/retirements":
+		s.route = path
+		limit := g.limiter(s.client)
+		if limit.Tokens() < 1 {
+			return &denial{status: http.StatusTooManyRequests, code: "temporarily_unavailable", outcome: "TooManyRefusals"}
+		}
+		d := map[string]func(http.ResponseWriter, *http.Request) *denial{
+			"/token": g.serveToken, "/revocations": g.serveRevocations, "/retirements": g.serveRetirements,
+		}[path](w, r)
+		if d != nil && d.status < 500 {
+			limit.Allow()
+		}
+		return d
+	}
+	s.route = "fhir"
+	if path == "/audit" {
+		s.route = path
+	}
+	at, d := g.authenticate(r, g.public+path)
+	if d != nil {
+		if at == nil || d.outcome == unavailable(errJournalClosed).outcome {
+			return d
+		}
+		if err := g.note(r.Context(), at, notice{Interaction: interactionOf(r.Method, path), Target: targetOf(r, path), Outcome: d.outcome, Clause: d.clause, Request: s.id}); err != nil {
+			return unavailable(err)
+		}
+		return d
+	}
+	if path == "/audit" {
+		return g.serveAudit(w, r, at)
+	}
+	return &denial{status: http.StatusNotFound, outcome: "NotFound"}
+}
+
+// targetOf is what a request asked for, as the log has it.
+func targetOf(r *http.Request, path string) string {
+	text := strings.TrimPrefix(path, "/")
+	if r.URL.RawQuery != "" {
+		text += "?" + r.URL.RawQuery
+	}
+	return text[:min(len(text), 1024)]
+}
+
+// interactionOf is FHIR's name for what a request that was refused looked like.
+func interactionOf(method, path string) string {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	last := parts[len(parts)-1]
+	switch {
+	case strings.HasPrefix(last, "$"):
+		return "operation"
+	case last == "_search":
+		return "search-type"
+	case method == http.MethodGet && len(parts) == 2:
+		return "read"
+	case method == http.MethodGet && len(parts) == 4:
+		return "vread"
+	case method == http.MethodGet:
+		return "search-type"
+	case method == http.MethodPut:
+		return "update"
+	case method == http.MethodDelete:
+		return "delete"
+	case method == http.MethodPost && last == "":
+		return "batch"
+	case method == http.MethodPost:
+		return "create"
+	}
+	return "operation"
+}
+
+// limiter is how often a client may still be refused.
+func (g *Gateway) limiter(client string) *rate.Limiter {
+	if l, known := g.limiters.Get(client); known {
+		return l
+	}
+	l := rate.NewLimiter(refusalRate, refusalBurst)
+	g.limiters.Add(client, l)
+	return l
+}
+
+// host is the address without its port.
+func host(remote string) string {
+	if h, _, err := net.SplitHostPort(remote); err == nil {
+		return h
+	}
+	return remote
+}
+
+// issueCodes are FHIR's for a status of HTTP.
+var issueCodes = map[int]string{
+	http.StatusBadRequest: "invalid", http.StatusUnauthorized: "login", http.StatusForbidden: "forbidden", http.StatusNotFound: "not-found",
+	http.StatusMethodNotAllowed: "not-supported", http.StatusRequestEntityTooLarge: "too-long", http.StatusTooManyRequests: "throttled",
+	http.StatusServiceUnavailable: "transient",
+}
+
+// refuse answers with a denial: as OAuth has it where tokens are asked for, else
+// as an OperationOutcome.
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, d *denial) {
+	s := servedOf(r.Context())
+	s.outcome = d.outcome
+	if d.outcome == "Unavailable" && !errors.Is(r.Context().Err(), context.Canceled) {
+		g.Log.ErrorContext(r.Context(), "a request cannot be decided", "request", s.id, "route", s.route, "error", d.clause)
+	}
+	header := w.Header()
+	switch d.status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		for _, scheme := range g.schemes() {
+			header.Add("WWW-Authenticate", challenge(scheme, d))
+		}
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		header.Set("Retry-After", "2")
+	}
+	if d.code == "use_dpop_nonce" {
+		header.Set("DPoP-Nonce", g.nonce())
+	}
+	var body any
+	if s.route == "/token" {
+		header.Set("Content-Type", "application/json")
+		header.Set("Pragma", "no-cache")
+		body = map[string]string{"error": d.code, "error_description": d.outcome}
+	} else {
+		header.Set("Content-Type", fhirJSON)
+		issue := issueCodes[d.status]
+		if issue == "" {
+			issue = "exception"
+		}
+		body = map[string]any{"resourceType": "OperationOutcome", "issue": []any{map[string]string{"severity": "error", "code": issue, "diagnostics": d.outcome}}}
+	}
+	w.WriteHeader(d.status)
+	json.NewEncoder(w).Encode(body)
+}
+
+// schemes are how a token may be shown.
+func (g *Gateway) schemes() []string {
+	if g.AllowBearer {
+		return []string{"DPoP", "Bearer"}
+	}
+	return []string{"DPoP"}
+}
+
+// challenge is one of WWW-Authenticate (RFC 9449, section 7.1; RFC 6750, section
+// 3).
+func challenge(scheme string, d *denial) string {
+	text := scheme + ` realm="FHIR"`
+	if scheme == "DPoP" {
+		text += `, algs="` + proofAlgorithms + `"`
+	}
+	if d.code != "" {
+		text += fmt.Sprintf(`, error=%q, error_description=%q`, d.code, d.outcome)
+	}
+	return text
+}
+
+// serveHealth tells that the process is alive.
+func (g *Gateway) serveHealth(w http.ResponseWriter, _ *http.Request) *denial {
+	w.Header().Set("Content-Type", "text/plain")
+	io.WriteString(w, "alive\n")
+	return nil
+}
+
+// readyFor is how long it is taken that nothing has changed.
+const readyFor = time.Second
+
+// serveReady tells whether requests would be served: the view of the chain is
+// new enough, and database and FHIR server answer.
+func (g *Gateway) serveReady(w http.ResponseWriter, r *http.Request) *denial {
+	g.readiness.Lock()
+	defer g.readiness.Unlock()
+	if time.Since(g.readiness.at) > readyFor {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 5*time.Second)
+		defer cancel()
+		g.readiness.why = g.unready(ctx)
+		g.readiness.at = time.Now()
+	}
+	if g.readiness.why != "" {
+		return &denial{status: http.StatusServiceUnavailable, outcome: g.readiness.why}
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	io.WriteString(w, "ready\n")
+	return nil
+}
+
+func (g *Gateway) unready(ctx context.Context) string {
+	state, err := g.ledger.State(ctx, consent.Entries{})
+	switch {
+	case err != nil:
+		g.Log.ErrorContext(ctx, "the chain cannot be read", "error", err)
+		return "NoChain"
+	case state.Age > g.MaxAge:
+		return consent.ChainTooOld.String()
+	}
+	if err := g.db.PingContext(ctx); err != nil {
+		g.Log.ErrorContext(ctx, "the database does not answer", "error", err)
+		return "NoDatabase"
+	}
+	return ""
+}
+
+// handedOver reads the body of a request in which something is handed over
+// directly.
+func handedOver(w http.ResponseWriter, r *http.Request, into any) *denial {
+	bad := func(clause string) *denial {
+		return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadRequest", clause: clause}
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return &denial{status: http.StatusMethodNotAllowed, code: "invalid_request", outcome: "BadRequest", clause: "it is handed over by POST"}
+	}
+	if kinds := r.Header.Values("Content-Type"); len(kinds) != 1 || kinds[0] != "application/json" {
+		return bad("want the Content-Type application/json")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHandedOver))
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		return &denial{status: http.StatusRequestEntityTooLarge, code: "invalid_request", outcome: "TooLarge", clause: "the body is too large"}
+	} else if err != nil {
+		return bad("the body breaks off")
+	}
+	if err := strict.Unmarshal(body, into, strict.RejectUnknownMembers(true)); err != nil {
+		return bad("the body is not strict JSON of the members that are wanted")
+	}
+	return nil
+}
+
+// known tells whether a revocation or an account stands in a grant that was used
+// here: nothing else is taken, or anybody could have the data holder pay for
+// what concerns nobody.
+func (g *Gateway) known(ctx context.Context, key []byte) (known bool, err error) {
+	err = g.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM gateway_used WHERE key = $1)", key).Scan(&known)
+	return known, err
+}
+
+// hexBytes reads lower-case hexadecimal digits after 0x.
+func hexBytes(text string) ([]byte, error) {
+	digits, found := strings.CutPrefix(text, "0x")
+	if !found || digits != strings.ToLower(digits) {
+		return nil, errors.New("want 0x and lower-case hexadecimal digits")
+	}
+	return hex.DecodeString(digits)
+}
+
+// serveRevocations takes revocation secrets that are handed over directly (Assent
+// protocol, section 7, "Which block").
+func (g *Gateway) serveRevocations(w http.ResponseWriter, r *http.Request) *denial {
+	var body struct {
+		Secrets []string `json:"secrets"`
+	}
+	if d := handedOver(w, r, &body); d != nil {
+		return d
+	}
+	taken := 0
+	for _, text := range body.Secrets {
+		b, err := hexBytes(text)
+		if err != nil || len(b) != common.HashLength {
+			return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadRequest", clause: "a secret is not 0x and 64 lower-case hexadecimal digits"}
+		}
+		secret := common.Hash(b)
+		revocation := consent.Revocation(secret)
+		known, err := g.known(r.Context(), revocation[:])
+		if err == nil && known {
+			taken++
+			err = g.ledger.Reveal(r.Context(), secret)
+		}
+		if err != nil {
+			return unavailable(err)
+		}
+	}
+	return taking(w, taken)
+}
+
+// serveRetirements takes a signed retirement that is handed over directly.
+func (g *Gateway) serveRetirements(w http.ResponseWriter, r *http.Request) *denial {
+	var body struct {
+		Account   string `json:"account"`
+		Signature string `json:"signature"`
+	}
+	if d := handedOver(w, r, &body); d != nil {
+		return d
+	}
+	account, err := consent.ParseAddress(body.Account)
+	signature, malformed := hexBytes(body.Signature)
+	if err != nil || malformed != nil || len(signature) > consent.MaxSignature {
+		return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadRequest", clause: "want an account and a signature"}
+	}
+	known, err := g.known(r.Context(), account[:])
+	if err != nil {
+		return unavailable(err)
+	}
+	taken := 0
+	if known {
+		proven, err := g.ledger.Retire(r.Context(), consent.Retirement{Account: account}, signature)
+		if err != nil {
+			return unavailable(err)
+		}
+		if !proven {
+			return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadSignature", clause: "the account did not sign its retirement"}
+		}
+		taken = 1
+	}
+	return taking(w, taken)
+}
+
+// taking says how much of what was handed over concerns this data holder.
+func taking(w http.ResponseWriter, taken int) *denial {
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, "{\"taken\":%d}\n", taken)
+	return nil
+}
