@@ -255,6 +255,7 @@ var resources = map[string]string{
 	AnyResource:                "everything in the record",
 	"AllergyIntolerance":       "allergies",
 	"Appointment":              "appointments",
+	"AuditEvent":               "the log of who used the record",
 	"CarePlan":                 "care plans",
 	"CareTeam":                 "care teams",
 	"Claim":                    "insurance claims",

@@ -100,7 +100,7 @@ func (d *Draft) Check(grantor common.Address, now uint64) error {
 		return fmt.Errorf("the grant would have %d provisions, for each scope at each data holder, with and without each sensitive category, and may have %d: choose fewer", len(d.Provisions), consent.MaxOpenings)
 	case d.Grantee == (common.Address{}):
 		return errors.New("the grant would go to nobody: the zero address has no key")
-	case d.Grantee == grantor:
+	case d.Grantee == grantor && !d.opensLog():
 		return fmt.Errorf("the grant would go to this wallet itself, %s", grantor)
 	case d.Expires <= now:
 		return errors.New("the grant would have ended already")

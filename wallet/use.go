@@ -1,0 +1,194 @@
+package wallet
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/assent-wallet/assent/consent"
+)
+
+// Use is an entry of a data holder's log: one decision on a token, or on one
+// request. Its texts are the holder's, and foreign.
+type Use struct {
+	Holder      common.Address
+	Number      uint64 // of the entry
+	Time        uint64 // as the holder says, unix seconds
+	Grantee     common.Address
+	Grant       common.Hash
+	Purpose     string         // HL7 v3 PurposeOfUse
+	Interaction string         // read, search-type, … as FHIR has them, or token
+	Target      string         // "Observation/123", a query, or the scopes of a token
+	Outcome     string         // see UsePermitted
+	Released    map[string]int // numbers of resources by type
+}
+
+const (
+	// UsePermitted is the outcome of what was permitted; any other names why not.
+	UsePermitted = "permit"
+	// UseToken is the interaction of a decision on a token.
+	UseToken = "token"
+)
+
+// maxPause is how long may lie between two uses that are told as one, in seconds:
+// a long answer comes in many pages.
+const maxPause = 10 * 60
+
+// Told is one or more uses that a person would tell as one.
+type Told struct {
+	Holder   common.Address
+	Grantee  common.Address
+	Grant    common.Hash
+	Time     uint64 // of the last one, unix seconds
+	Did      string // “read 26 laboratory results”
+	Denied   bool
+	Purpose  string // HL7 v3 PurposeOfUse
+	Entries  int
+	Last     uint64 // number of its last entry
+	released map[string]int
+	kind     string // the resource type that was asked for; empty: several
+	what     string // the same in words, as narrowed by the query
+	verb     string
+	reason   string
+}
+
+// Tell gives what was done, oldest first: the pages of one answer as one, and no
+// tokens but those that were denied, since a token by itself shows nothing.
+func Tell(uses []Use) []Told {
+	var told []Told
+	for i := range uses {
+		u := &uses[i]
+		denied := u.Outcome != UsePermitted
+		if u.Interaction == UseToken && !denied {
+			continue
+		}
+		t := Told{
+			Holder: u.Holder, Grantee: u.Grantee, Grant: u.Grant, Time: u.Time, Denied: denied, Purpose: u.Purpose, Entries: 1, Last: u.Number,
+			released: u.Released, verb: verbs[u.Interaction],
+		}
+		if t.verb == "" {
+			t.verb = "read" // and searched
+		}
+		t.kind, t.what = u.asked()
+		if denied {
+			t.verb, t.reason = "asked for", u.Outcome
+		}
+		if len(told) > 0 && told[len(told)-1].joins(&t) {
+			continue
+		}
+		told = append(told, t)
+	}
+	for i := range told {
+		told[i].Did = told[i].words()
+	}
+	return told
+}
+
+// verbs say what was done by an interaction.
+var verbs = map[string]string{"create": "added", "update": "changed", "delete": "deleted"}
+
+// joins adds a use to the one before where both would be told as one.
+func (t *Told) joins(u *Told) bool {
+	same := t.Grantee == u.Grantee && t.Grant == u.Grant && t.Purpose == u.Purpose && t.verb == u.verb && t.what == u.what && t.reason == u.reason
+	if !same || u.Time < t.Time || u.Time-t.Time > maxPause {
+		return false
+	}
+	sum := maps.Clone(t.released)
+	if sum == nil {
+		sum = make(map[string]int)
+	}
+	for kind, n := range u.released {
+		sum[kind] += n
+	}
+	t.released, t.Time, t.Last = sum, u.Time, u.Last
+	t.Entries++
+	return true
+}
+
+func (t *Told) words() string {
+	if t.Denied {
+		return fmt.Sprintf("asked for %s and was denied: %s", t.what, consent.Quote(t.reason))
+	}
+	var parts []string
+	for _, kind := range slices.SortedFunc(maps.Keys(t.released), func(a, b string) int {
+		return cmp.Or(t.released[b]-t.released[a], strings.Compare(a, b))
+	}) {
+		scope := consent.Scope{Resource: kind}
+		what := scope.What()
+		if kind == t.kind {
+			what = t.what
+		}
+		switch n := t.released[kind]; {
+		case n == 0:
+		case n == 1 && kind == "Patient":
+			parts = append(parts, what)
+		case n == 1:
+			parts = append(parts, "one of the "+what)
+		default:
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	if len(parts) == 0 && t.verb == "read" {
+		return "looked for " + t.what + " and was shown nothing"
+	}
+	if len(parts) == 0 {
+		return t.verb + " " + t.what
+	}
+	return t.verb + " " + strings.Join(parts, ", ")
+}
+
+// asked gives the resource type that a target is about and that in words: the
+// type of a path such as Observation/123, Patient/1/Observation or
+// Observation?category=laboratory, as narrowed by its filter; or those of scopes.
+func (u *Use) asked() (kind, what string) {
+	if u.Interaction == UseToken {
+		var words []string
+		for text := range strings.FieldsSeq(u.Target) {
+			scope, err := consent.ParseScope(text, "TREAT") // no purpose is shown
+			if err != nil {
+				return "", "access"
+			}
+			if what := scope.What(); !slices.Contains(words, what) {
+				words = append(words, what)
+			}
+		}
+		if len(words) == 0 {
+			return "", "access"
+		}
+		return "", strings.Join(words, ", ")
+	}
+	path, query, _ := strings.Cut(u.Target, "?")
+	segments := strings.Split(strings.Trim(path, "/"), "/")
+	kind = segments[0]
+	if len(segments) > 2 && kind == "Patient" && segments[2] != "_history" {
+		kind = segments[2]
+	}
+	if kind == "$everything" || kind == "" {
+		kind = consent.AnyResource
+	}
+	scope, err := consent.ParseScope("patient/"+kind+".rs", "TREAT")
+	if err != nil {
+		return "", consent.Quote(u.Target)
+	}
+	var criteria []string
+	for criterion := range strings.SplitSeq(query, "&") {
+		name, _, _ := strings.Cut(criterion, "=")
+		if criterion == "" || strings.HasPrefix(name, "_") || name == "patient" || name == "subject" {
+			continue // how it is to be answered, and of whom
+		}
+		criteria = append(criteria, criterion)
+	}
+	if len(criteria) > 0 {
+		if narrowed, err := consent.ParseScope(scope.String()+"?"+strings.Join(criteria, "&"), "TREAT"); err == nil {
+			scope = narrowed
+		}
+	}
+	if kind == consent.AnyResource {
+		kind = ""
+	}
+	return kind, scope.What()
+}
