@@ -80,10 +80,7 @@ var (
 // the context ends, whose error it returns. Whatever else fails is tried again,
 // told by Status, and shows in the age of each State meanwhile.
 func (m *Mirror) Follow(ctx context.Context) error {
-	f := &follower{
-		Mirror: m, size: logRange, limit: maxRange,
-		sights: make([]sight, len(m.client.network.Endpoints)), asking: make([]bool, len(m.client.network.Endpoints)),
-	}
+	f := m.follower()
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -118,6 +115,11 @@ type follower struct {
 	asking   []bool
 
 	agreed []common.Hash // what was asked of the endpoints when they last agreed
+}
+
+func (m *Mirror) follower() *follower {
+	endpoints := len(m.client.network.Endpoints)
+	return &follower{Mirror: m, size: logRange, limit: maxRange, sights: make([]sight, endpoints), asking: make([]bool, endpoints)}
 }
 
 // sight is the latest block of an endpoint.
@@ -373,14 +375,19 @@ func headersOf(ctx context.Context, r *rpc.Client, numbers []uint64) ([]*header,
 // readRange reads blocks that are deep below the head, from a number on and at
 // most to last, by ranges, which end at sparse blocks.
 func (f *follower) readRange(ctx context.Context, r *rpc.Client, c *change, from, last uint64) error {
-	to := min(from+f.size-1, last)
-	if whole := to - to%sparse; whole >= from {
-		to = whole
-	}
-	var logs []types.Log
-	if err := r.CallContext(ctx, &logs, "eth_getLogs", f.client.filter(from, to)); err != nil {
-		f.refused(ctx, to-from+1, err)
-		return err
+	var (
+		to   uint64
+		logs []types.Log
+	)
+	for again := true; again; {
+		to = min(from+f.size-1, last)
+		if whole := to - to%sparse; whole >= from {
+			to = whole
+		}
+		err := r.CallContext(ctx, &logs, "eth_getLogs", f.client.filter(from, to))
+		if again = f.refused(ctx, to-from+1, err) && ctx.Err() == nil; err != nil && !again {
+			return err
+		}
 	}
 	// Where the logs are from is looked up after them, with where they begin and end.
 	numbers := []uint64{to}
@@ -412,24 +419,24 @@ func (f *follower) readRange(ctx context.Context, r *rpc.Client, c *change, from
 	}
 	c.to = headers[0].block()
 	c.blocks = []Block{c.to}
-	f.accepted()
 	return nil
 }
 
-// refused has fewer blocks asked for at once where that may be what an endpoint
-// minds, and accepted tries more.
-func (f *follower) refused(ctx context.Context, blocks uint64, err error) {
+// refused tells whether the number of blocks may be what an endpoint minds, and
+// has fewer asked for from now on; more, as long as it minds none.
+func (f *follower) refused(ctx context.Context, blocks uint64, err error) bool {
+	if err == nil {
+		f.size = min(2*f.size, f.limit)
+		f.limit = min(f.limit+f.limit/8+1, maxRange)
+		return false
+	}
 	_, word := errors.AsType[rpc.Error](err)
 	_, status := errors.AsType[rpc.HTTPError](err)
-	if word || status || ctx.Err() != nil {
-		f.limit = blocks
-		f.size = max(blocks/2, 1)
+	if blocks == 1 || !word && !status && ctx.Err() == nil {
+		return false
 	}
-}
-
-func (f *follower) accepted() {
-	f.size = min(2*f.size, max(f.limit, 1))
-	f.limit = min(f.limit+f.limit/8+1, maxRange)
+	f.limit, f.size = blocks, blocks/2
+	return true
 }
 
 // readBlocks reads the blocks from a number on to the head, each by its hash.
