@@ -252,6 +252,7 @@ func TestTell(t *testing.T) {
 		{with(func(u *wallet.Use) { u.Target = "Observation" }), "read 26 measurements and observations"},
 		{with(func(u *wallet.Use) { u.Target, u.Interaction = "Patient/p1/$everything", "operation" }), "read 26 measurements and observations"},
 		{with(func(u *wallet.Use) { u.Released = map[string]int{"Condition": 2, "Observation": 3} }), "read 3 laboratory results, 2 conditions"},
+		{with(func(u *wallet.Use) { u.Target, u.Released = "AuditEvent", nil }), "read the log of who used the record"},
 		{with(func(u *wallet.Use) { u.Released = nil }), "looked for laboratory results and was shown nothing"},
 		{with(func(u *wallet.Use) {
 			u.Target, u.Interaction, u.Released = "Observation/1", "read", map[string]int{"Observation": 1}

@@ -132,7 +132,7 @@ func (t *Told) words() string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, what))
 		}
 	}
-	if len(parts) == 0 && t.verb == "read" {
+	if len(parts) == 0 && t.verb == "read" && t.kind != "AuditEvent" { // of which nothing is counted
 		return "looked for " + t.what + " and was shown nothing"
 	}
 	if len(parts) == 0 {

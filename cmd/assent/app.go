@@ -144,7 +144,7 @@ against your grants, and you can end any of them at any time.`,
 			root.AddCommand(c)
 		}
 	}
-	add(groupPatient, tuiCommand(a), initCommand(a), cardCommand(a), grantCommand(a), revokeCommand(a), grantsCommand(a), showCommand(a), holderCommand(a))
+	add(groupPatient, tuiCommand(a), initCommand(a), cardCommand(a), grantCommand(a), revokeCommand(a), grantsCommand(a), showCommand(a), auditCommand(a), holderCommand(a))
 	add(groupClinician, requestCommand(a), accessCommand(a), fetchCommand(a), handoffCommand(a))
 	add(groupHolder, verifyCommand(a), releaseCommand(a))
 	add(groupOperator, networkCommand(a), chainCommand(a), walletCommand(a), observeCommand(a), demoCommand(a), manCommand())

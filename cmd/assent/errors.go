@@ -54,7 +54,7 @@ func exitCode(err error) int {
 	var usage usageError
 	var denied deniedError
 	var secret *wallet.SecretError
-	var fetch *fetchError
+	var holders *holdersError
 	switch {
 	case err == nil:
 		return exitDone
@@ -67,8 +67,8 @@ func exitCode(err error) int {
 			return exitChain
 		}
 		return exitDenied
-	case errors.As(err, &fetch):
-		return fetch.exitCode()
+	case errors.As(err, &holders):
+		return holders.exitCode()
 	case errors.As(err, &secret):
 		return exitKeyring
 	case isAny(err, devchain.ErrInUse, devchain.ErrDamaged, devchain.ErrClosed, errNoAnswer), registry.IsChainError(err):

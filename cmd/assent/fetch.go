@@ -200,7 +200,7 @@ func (o *fetchOptions) fetch(ctx context.Context, w *wallet.Wallet, grant *conse
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	failed := &fetchError{of: len(sources)}
+	failed := &holdersError{of: len(sources)}
 	for _, s := range sources {
 		if s.err != nil {
 			failed.sources = append(failed.sources, s)
@@ -359,24 +359,25 @@ func (s *source) chain() bool {
 // why says on one line why a data holder released nothing, or not all.
 func (s *source) why() string { return strings.ReplaceAll(s.err.Error(), "\n", "; ") }
 
-// fetchError is a fetch that some data holders did not answer, or none.
-type fetchError struct {
-	sources []*source
+// holdersError is that some data holders did not give what they were asked for,
+// or none did.
+type holdersError struct {
+	sources []*source // those that did not
 	of      int
 }
 
-func (e *fetchError) Error() string {
+func (e *holdersError) Error() string {
 	var text []string
 	for _, s := range e.sources {
 		text = append(text, s.called+": "+s.why())
 	}
-	if len(e.sources) == e.of {
-		return "nothing came: " + strings.Join(text, "; ")
+	if e.of == 1 {
+		return text[0]
 	}
-	return fmt.Sprintf("from %d of %d data holders nothing came, or not all: %s", len(e.sources), e.of, strings.Join(text, "; "))
+	return fmt.Sprintf("%d of %d data holders: %s", len(e.sources), e.of, strings.Join(text, "; "))
 }
 
-func (e *fetchError) exitCode() int {
+func (e *holdersError) exitCode() int {
 	denied, chain := 0, 0
 	for _, s := range e.sources {
 		switch {

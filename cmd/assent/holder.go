@@ -20,7 +20,7 @@ func holderCommand(a *app) *cobra.Command {
 		Short: "Keep the address book: where data holders are reached",
 		Long: `The address book says at which URL each data holder answers. It is sealed with the
 rest of what the wallet keeps. “assent grant --cover” passes on from it what a
-grantee needs, and “assent fetch” uses it.`,
+grantee needs; “assent fetch” and “assent audit” use it.`,
 		Example: `  assent holder add hospital.card.json https://fhir.hospital.example
   assent holder list`,
 		Args: noArgs,

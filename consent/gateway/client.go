@@ -191,9 +191,9 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 			return nil, err
 		}
 		form := url.Values{
-			"grant_type":         {"urn:ietf:params:oauth:grant-type:token-exchange"},
+			"grant_type":         {GrantType},
 			"subject_token":      {base64.RawURLEncoding.EncodeToString(document)},
-			"subject_token_type": {"urn:assent:params:oauth:token-type:access-1"},
+			"subject_token_type": {SubjectTokenType},
 		}
 		r, err := c.request(ctx, http.MethodPost, endpoint, form.Encode(), "application/json")
 		if err == nil {
