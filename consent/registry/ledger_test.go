@@ -29,10 +29,10 @@ type ledger struct {
 	sent   map[common.Hash]hexutil.Bytes // input of transactions
 	made   uint64                        // blocks, so that none is like another
 
-	most  uint64 // blocks that one range may have; 0 is any number
-	calls int    // that were answered
-	fails int    // after how many calls it fails; 0 is never
-	mute  bool   // it never answers
+	most  uint64        // blocks that one range may have; 0 is any number
+	calls int           // that were answered
+	fails int           // after how many calls it fails; 0 is never
+	mute  chan struct{} // not nil: it does not answer before this is closed
 }
 
 type ledgerBlock struct {
@@ -114,6 +114,19 @@ func (l *ledger) length() int {
 	return len(l.blocks)
 }
 
+// silence keeps it from answering until speak is called, at the end of the test
+// at the latest.
+func (l *ledger) silence(t testing.TB) (speak func()) {
+	mute := make(chan struct{})
+	l.set(func(l *ledger) { l.mute = mute })
+	speak = sync.OnceFunc(func() {
+		l.set(func(l *ledger) { l.mute = nil })
+		close(mute)
+	})
+	t.Cleanup(speak)
+	return speak
+}
+
 func (l *ledger) set(change func(l *ledger)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,10 +171,14 @@ var errLedger = errors.New("the node fails")
 
 func (s *ledgerService) enter(ctx context.Context) (leave func(), err error) {
 	s.mu.Lock()
-	if s.mute {
+	if mute := s.mute; mute != nil {
 		s.mu.Unlock()
-		<-ctx.Done()
-		return nil, ctx.Err()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-mute:
+		}
+		s.mu.Lock()
 	}
 	s.calls++
 	if s.fails > 0 && s.calls > s.fails {
@@ -271,4 +288,6 @@ func revealing(t testing.TB, i int) []byte {
 	return pack(t, "revoke", [][32]byte{filler("secret", i)})
 }
 
-func retiring(t testing.TB, i int) []byte { return pack(t, "retire", account(i), []byte{1, 2, byte(i)}) }
+func retiring(t testing.TB, i int) []byte {
+	return pack(t, "retire", account(i), []byte{1, 2, byte(i)})
+}

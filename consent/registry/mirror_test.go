@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	"path/filepath"
 
@@ -13,6 +16,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/assent-wallet/assent/consent"
@@ -308,4 +312,428 @@ func TestMirrorReorg(t *testing.T) {
 		chain, err := c.Read(limited(t), need)
 		return err == nil && chain.Revoked[need.Revocations[0]] != 0 && chain.Retired[account(1)] != 0
 	})
+}
+
+// TestMirrorEndpoints: where several are configured, the copy is moved on with
+// what they agree on.
+func TestMirrorEndpoints(t *testing.T) {
+	t.Parallel()
+	need := needs(3)
+	const confirmations = 2
+	start := func(t *testing.T) (honest *ledger, n registry.Network) {
+		honest = newLedger()
+		honest.mine(anchoring(t, 0))
+		honest.mineEmpty(3)
+		n = honest.network(confirmations)
+		return honest, n
+	}
+	t.Run("one is behind", func(t *testing.T) {
+		t.Parallel()
+		honest, n := start(t)
+		behind := honest.fork(1)
+		n.Endpoints = []registry.Endpoint{behind.serve("behind"), n.Endpoints[0]}
+		m := copyOf(t, n)
+		for i := range 3 {
+			honest.mine(revealing(t, i))
+			err := m.CatchUp(limited(t))
+			state := stateOf(t, m, need)
+			if state.Revoked[need.Revocations[i]] == 0 {
+				t.Errorf("revocation %d does not count", i)
+			}
+			// It is as old as the other, so that which of them is wrong about the
+			// confirmed block cannot be told, once it does not have that.
+			if agree := i < confirmations-1; (err == nil) != agree || (state.Block == uint64(honest.length()-1)) != agree {
+				t.Errorf("revocation %d: block %d of %d, %v", i, state.Block, honest.length()-1, err)
+			}
+		}
+	})
+	t.Run("one stands still", func(t *testing.T) {
+		t.Parallel()
+		honest, n := start(t)
+		for _, b := range honest.blocks {
+			b.time -= 1_000
+		}
+		still := honest.fork(1)
+		n.Endpoints = []registry.Endpoint{still.serve("still"), n.Endpoints[0]}
+		m := copyOf(t, n)
+		for range 5 {
+			honest.mine()
+			catchUp(t, m)
+		}
+		before := stateOf(t, m, need)
+		if before.Block != uint64(honest.length()-1) {
+			t.Errorf("it is of block %d of %d", before.Block, honest.length()-1)
+		}
+		// The only one that is left: nothing goes back, and the view ages.
+		honest.set(func(l *ledger) { l.fails = 1 })
+		err := m.CatchUp(limited(t))
+		if !errors.Is(err, registry.ErrUnreachable) || !strings.Contains(err.Error(), "still: it is behind: its latest block is 4, and the copy has 9") {
+			t.Errorf("with an endpoint that is behind: %v", err)
+		}
+		if state := stateOf(t, m, need); state.BlockHash != before.BlockHash {
+			t.Errorf("the copy went from block %d to %d", before.Block, state.Block)
+		}
+	})
+	t.Run("one lies about its head", func(t *testing.T) {
+		t.Parallel()
+		honest, n := start(t)
+		liar := honest.fork(2)
+		liar.mine(anchoring(t, 1), revealing(t, 1))
+		liar.mineEmpty(1_000)
+		n.Endpoints = append(n.Endpoints, liar.serve("liar"))
+		m := copyOf(t, n)
+		catchUp(t, m)
+		state := stateOf(t, m, need)
+		if state.Block != uint64(honest.length()-1) || state.Anchored[need.Anchors[0]] == 0 || state.Anchored[need.Anchors[1]] != 0 {
+			t.Errorf("it is of block %d, the honest chain of %d: %v", state.Block, honest.length()-1, state.Anchored)
+		}
+	})
+	t.Run("they are apart", func(t *testing.T) {
+		t.Parallel()
+		honest, n := start(t)
+		forked := honest.fork(3)
+		n.Endpoints = append(n.Endpoints, forked.serve("forked"))
+		m := copyOf(t, n)
+		catchUp(t, m)
+		before, version := stateOf(t, m, need), m.Version()
+		honest.mine(revealing(t, 2))
+		forked.mine(anchoring(t, 1), revealing(t, 1))
+		catchUp(t, m) // not deep enough yet
+		for range confirmations {
+			honest.mine()
+			forked.mine()
+		}
+		for range 2 {
+			err := m.CatchUp(limited(t))
+			apart, is := errors.AsType[*registry.DisagreementError](err)
+			if !is || apart.Number <= before.Block || len(apart.Blocks) != 2 || apart.Blocks[0].Hash == apart.Blocks[1].Hash {
+				t.Fatalf("with two chains: %v", err)
+			}
+			for _, name := range []string{"ledger has 0x", "forked has 0x"} {
+				if !strings.Contains(err.Error(), name) {
+					t.Errorf("%v does not say %s", err, name)
+				}
+			}
+		}
+		state := stateOf(t, m, need)
+		if state.Anchored[need.Anchors[1]] != 0 {
+			t.Error("an anchor on which they do not agree counts")
+		}
+		if state.Revoked[need.Revocations[2]] == 0 && state.Revoked[need.Revocations[1]] == 0 || m.Version() == version {
+			t.Error("a revocation that one of them shows does not count")
+		}
+	})
+	t.Run("one is silent", func(t *testing.T) {
+		t.Parallel()
+		honest, n := start(t)
+		silent := honest.fork(4)
+		silent.silence(t)
+		n.Endpoints = []registry.Endpoint{silent.serve("silent"), n.Endpoints[0]}
+		n.Timeout = 3 * time.Second
+		m := copyOf(t, n)
+		following(t, m)
+		eventually(t, "the chain", func() bool {
+			state, err := m.State(t.Context(), need)
+			return err == nil && state.Block == uint64(honest.length()-1) && state.Anchored[need.Anchors[0]] != 0
+		})
+	})
+	t.Run("another chain", func(t *testing.T) {
+		t.Parallel()
+		_, n := start(t)
+		m := copyOf(t, n)
+		catchUp(t, m)
+		other := newLedger()
+		other.set(func(l *ledger) { l.made = 1 << 40 })
+		other.mine(revealing(t, 0))
+		other.mineEmpty(10)
+		honest := needs(1)
+		n.Endpoints = []registry.Endpoint{other.serve("other")}
+		replaced := copyOf(t, n)
+		catchUp(t, replaced)
+		if state := stateOf(t, replaced, honest); state.Anchored[honest.Anchors[0]] != 0 || state.Revoked[honest.Revocations[0]] == 0 {
+			t.Errorf("%+v", state)
+		}
+	})
+}
+
+// TestMirrorAge: the view ages while no endpoint answers, and on a network that
+// makes blocks all the time from the time of the last one.
+func TestMirrorAge(t *testing.T) {
+	t.Parallel()
+	for _, onDemand := range []bool{true, false} {
+		t.Run(fmt.Sprintf("on demand %t", onDemand), func(t *testing.T) {
+			t.Parallel()
+			l := newLedger()
+			l.set(func(l *ledger) { l.blocks[0].time -= 1_000 })
+			n := l.network(1)
+			n.OnDemand = onDemand
+			n.Timeout = 200 * time.Millisecond
+			path := filepath.Join(t.TempDir(), "mirror.db")
+			m := mirrored(t, client(t, n, nil), path)
+			following(t, m)
+			eventually(t, "its age", func() bool {
+				state, err := m.State(t.Context(), consent.Entries{})
+				return err == nil && (state.Age < 2) == onDemand && (state.Age >= 1_000) == !onDemand
+			})
+			l.mine()
+			eventually(t, "the new block", func() bool { return stateOf(t, m, consent.Entries{}).Block == 1 })
+			if state := stateOf(t, m, consent.Entries{}); state.Age > 1 {
+				t.Errorf("%d s old just after a block", state.Age)
+			}
+			speak := l.silence(t)
+			eventually(t, "that it ages", func() bool { return stateOf(t, m, consent.Entries{}).Age >= 3 })
+			status, err := m.Status(t.Context())
+			if err != nil || !errors.Is(status.Err, registry.ErrUnreachable) || status.Age < 3*time.Second {
+				t.Errorf("status %+v, %v", status, err)
+			}
+			// So it does for whoever opens it now.
+			if state := stateOf(t, mirrored(t, client(t, n, nil), path), consent.Entries{}); state.Age < 3 || state.Age > 60 {
+				t.Errorf("opened again it is %d s old", state.Age)
+			}
+			speak()
+			if onDemand {
+				eventually(t, "that it is young again", func() bool { return stateOf(t, m, consent.Entries{}).Age < 2 })
+			}
+		})
+	}
+}
+
+// TestMirrorFirst reads a long chain at a node that lists few blocks at once.
+func TestMirrorFirst(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	for i := range 3 {
+		l.mineEmpty(1_500)
+		l.mine(anchoring(t, i), revealing(t, i), retiring(t, i))
+	}
+	l.mineEmpty(10)
+	l.most = 700
+	m := copyOf(t, l.network(12))
+	heights := []uint64{}
+	for range 100 { // it is cut off again and again
+		l.set(func(l *ledger) { l.calls, l.fails = 0, 12 })
+		if err := m.CatchUp(limited(t)); err == nil {
+			t.Fatal("it was not cut off")
+		}
+		status, err := m.Status(t.Context())
+		if last := uint64(l.length() - 1); !errors.Is(err, registry.ErrNoCopy) || status.Head != 0 && status.Head != last {
+			t.Fatalf("half way: %+v, %v", status, err)
+		}
+		if heights = append(heights, status.Block.Number); status.Block.Number+64 == uint64(l.length()-1) {
+			break
+		}
+	}
+	l.set(func(l *ledger) { l.fails = 0 })
+	catchUp(t, m)
+	if len(heights) < 3 || !slices.IsSorted(heights) {
+		t.Errorf("it went over %d", heights)
+	}
+	need := needs(4)
+	want, err := client(t, l.network(12), nil).Read(limited(t), need)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := stateOf(t, m, need)
+	got.Age, want.Age = 0, 0
+	if !cmp.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if want.Anchored[need.Anchors[1]] == 0 || want.Anchored[need.Anchors[2]] != 0 {
+		t.Errorf("the chain has %v", want.Anchored)
+	}
+	l.set(func(l *ledger) { l.calls = 0 })
+	catchUp(t, m)
+	if l.calls > 1 {
+		t.Errorf("%d calls where nothing is new", l.calls)
+	}
+}
+
+// TestMirrorHandedOver: what proves itself counts at once, is kept, and is
+// posted.
+func TestMirrorHandedOver(t *testing.T) {
+	t.Parallel()
+	n, p := embedded(t)
+	c := deployed(t, n, p)
+	domain := consent.Domain{ChainID: n.ChainID, Registry: registry.Address}
+	path := filepath.Join(t.TempDir(), "mirror.db")
+	m := mirrored(t, c, path)
+	catchUp(t, m)
+	need := needs(3)
+	version := m.Version()
+	if err := m.Reveal(limited(t), filler("secret", 0)); err != nil {
+		t.Fatal(err)
+	}
+	if m.Version() == version {
+		t.Error("a reveal does not change the version")
+	}
+	retirement := consent.Retirement{Account: account(1)}
+	for signature, want := range map[string]bool{
+		string(sign(t, keys[2], retirement.Digest(domain))):           false,
+		string(sign(t, keys[1], retirement.Digest(consent.Domain{}))): false,
+		string(sign(t, keys[1], retirement.Digest(domain))):           true,
+		"": false,
+	} {
+		if proven, err := m.Retire(limited(t), retirement, []byte(signature)); err != nil || proven != want {
+			t.Errorf("proven %t, %v; want %t", proven, err, want)
+		}
+		if state := stateOf(t, m, need); want && state.Retired[account(1)] == 0 {
+			t.Error("a retirement that proves itself does not count")
+		}
+	}
+	for _, m := range []*registry.Mirror{m, mirrored(t, c, path)} {
+		state := stateOf(t, m, need)
+		if state.Revoked[need.Revocations[0]] == 0 || state.Retired[account(1)] == 0 || state.Revoked[need.Revocations[1]] != 0 || state.Retired[account(2)] != 0 {
+			t.Errorf("after it was handed over: %+v", state)
+		}
+	}
+
+	following(t, m)
+	eventually(t, "both on chain", func() bool {
+		chain, err := c.Read(limited(t), need)
+		return err == nil && chain.Revoked[need.Revocations[0]] != 0 && chain.Retired[account(1)] != 0
+	})
+	eventually(t, "nothing that waits", func() bool {
+		chain, err := c.Read(limited(t), need)
+		state := stateOf(t, m, need)
+		s, failed := m.Status(t.Context())
+		return err == nil && failed == nil && s.Unposted == nil && state.Revoked[need.Revocations[0]] == chain.Revoked[need.Revocations[0]]
+	})
+	if err := m.Post(limited(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMirrorNobodyPays: that something cannot be posted is told, and in the way
+// of nothing.
+func TestMirrorNobodyPays(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	m := copyOf(t, l.network(1))
+	if err := m.Reveal(limited(t), filler("secret", 0)); err != nil {
+		t.Fatal(err)
+	}
+	following(t, m)
+	eventually(t, "why it is not posted", func() bool {
+		s, err := m.Status(t.Context())
+		return err == nil && errors.Is(s.Unposted, registry.ErrNoPayer)
+	})
+	need := needs(1)
+	l.mine(anchoring(t, 0))
+	eventually(t, "an anchor meanwhile", func() bool { return stateOf(t, m, need).Anchored[need.Anchors[0]] != 0 })
+	// Somebody else posts it.
+	l.mine(revealing(t, 0))
+	eventually(t, "that nothing waits", func() bool {
+		s, err := m.Status(t.Context())
+		return err == nil && s.Unposted == nil
+	})
+}
+
+// TestMirrorSignatures: the words of contract accounts are asked at the block
+// of the state, each time, and what is not to be had is an error.
+func TestMirrorSignatures(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	m := copyOf(t, l.network(1))
+	catchUp(t, m)
+	query := consent.SignatureQuery{Account: account(0), Signature: "x"}
+	need := consent.Entries{Signatures: []consent.SignatureQuery{query}}
+	calls := l.calls
+	for range 2 {
+		if state := stateOf(t, m, need); !state.Signed[query] {
+			t.Error("the word is missing")
+		}
+	}
+	if l.calls != calls+2 {
+		t.Errorf("asked %d times", l.calls-calls)
+	}
+	l.set(func(l *ledger) { l.fails = 1 })
+	if state, err := m.State(limited(t), need); !errors.Is(err, registry.ErrUnreachable) || state.Block != 0 {
+		t.Errorf("when the node fails: %+v, %v", state, err)
+	}
+	if _, err := m.State(limited(t), needs(1)); err != nil {
+		t.Errorf("what is in the copy needs no node: %v", err)
+	}
+	l.set(func(l *ledger) { l.fails = 0 })
+	l.drop(1)
+	l.mine()
+	if _, err := m.State(limited(t), need); err == nil {
+		t.Error("asked at a block that is gone, it answers")
+	}
+}
+
+// TestMirrorOfAnother: a file is of one network.
+func TestMirrorOfAnother(t *testing.T) {
+	t.Parallel()
+	n := newLedger().network(1)
+	path := filepath.Join(t.TempDir(), "mirror.db")
+	mirrored(t, client(t, n, nil), path)
+	other, elsewhere := n, n
+	other.ChainID++
+	elsewhere.Registry = account(0)
+	for _, n := range []registry.Network{other, elsewhere} {
+		if m, err := registry.OpenMirror(t.Context(), path, client(t, n, nil)); err == nil || !strings.Contains(err.Error(), "give each network a file of its own") {
+			t.Errorf("%v, %v", m, err)
+		}
+	}
+}
+
+// TestMirrorEnds: nothing runs on when Follow has returned, not even where an
+// endpoint does not answer.
+func TestMirrorEnds(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	l, silent := newLedger(), newLedger()
+	defer silent.silence(t)()
+	n := l.network(1)
+	n.Endpoints = append(n.Endpoints, silent.serve("silent"))
+	c := registry.New(n, nil)
+	defer c.Close()
+	m, err := registry.OpenMirror(t.Context(), filepath.Join(t.TempDir(), "mirror.db"), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- m.Follow(ctx) }()
+	eventually(t, "the chain", func() bool { _, err := m.State(t.Context(), needs(1)); return err == nil })
+	if err := m.Reveal(t.Context(), filler("secret", 0)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// BenchmarkMirrorState is what an access of one link needs, among 100,000 other
+// entries: an anchor, three revocations and two accounts.
+func BenchmarkMirrorState(b *testing.B) {
+	l := newLedger()
+	for i := range 200 {
+		secrets := make([][32]byte, 500)
+		for k := range secrets {
+			secrets[k] = filler("secret", i*500+k)
+		}
+		l.set(func(l *ledger) { l.blocks[len(l.blocks)-1].entries = map[string]uint64{} })
+		l.mine(pack(b, "revoke", secrets))
+	}
+	l.mine(anchoring(b, 0))
+	m := copyOf(b, l.network(1))
+	catchUp(b, m)
+	need := consent.Entries{
+		Anchors:     []common.Hash{filler("root", 0)},
+		Revocations: []common.Hash{filler("free", 0), filler("free", 1), filler("free", 2)},
+		Accounts:    []common.Address{account(0), account(1)},
+	}
+	if state := stateOf(b, m, need); state.Anchored[need.Anchors[0]] == 0 {
+		b.Fatal("the anchor is missing")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.State(b.Context(), need); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
