@@ -34,7 +34,7 @@ func (w *Wallet) Receive(ctx context.Context, request *consent.RequestDocument) 
 		return err
 	}
 	if err := request.Counts(reception); err != nil {
-		return err
+		return &RefusedError{err}
 	}
 	return w.keepCard(ctx, &request.Card)
 }
@@ -46,7 +46,7 @@ func (w *Wallet) Meet(ctx context.Context, card *consent.CardDocument) error {
 		return err
 	}
 	if err := card.Accept(reception); err != nil {
-		return err
+		return &RefusedError{err}
 	}
 	return w.keepCard(ctx, card)
 }

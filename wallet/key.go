@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"crypto/ecdsa"
 	"crypto/hkdf"
-	"crypto/hpke"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -58,6 +57,9 @@ type Signer interface {
 	// SignTransaction signs a transaction that calls a contract and moves no
 	// coins, so that the account may pay for what it posts.
 	SignTransaction(tx *types.Transaction, chainID *big.Int) (*types.Transaction, error)
+	// OpenLetter opens a letter that is sealed to the account's card. The error is
+	// ErrSealed where it is not, or was altered.
+	OpenLetter(sealed []byte) (*consent.Letter, error)
 	// RevocationSecret derives the secret of a switch. Whoever has it can end
 	// what the switch ends, and nothing else.
 	RevocationSecret(s consent.Switch) (common.Hash, error)
@@ -355,11 +357,7 @@ const sealingVersion = 0x01
 
 // SignCard signs a card: see Signer.
 func (k *Key) SignCard(domain consent.Domain, card consent.Card) (*consent.CardDocument, error) {
-	sealing, err := use(k, func(private *ecdsa.PrivateKey) (hpke.PrivateKey, error) {
-		seed := consent.SealingSeed(private)
-		defer clear(seed[:])
-		return hpke.MLKEM768X25519().DeriveKeyPair(seed[:])
-	})
+	sealing, err := k.sealing()
 	if err != nil {
 		return nil, fmt.Errorf("sign the card: %w", err)
 	}
