@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/assent-wallet/assent/consent"
 )
 
@@ -25,7 +27,8 @@ const (
 // this verdict can depend on:
 //
 //	e := fhir.NewExcerpt(patient, base)
-//	r, err := e.Add(resource)
+//	r, err := e.Read(resource)
+//	err = e.Add(r)
 //	for missing := e.Missing(); len(missing) > 0; missing = e.Missing() {
 //		// for each: e.Supply, with nil where the server has none, or e.Fail
 //	}
@@ -81,25 +84,30 @@ type Resource struct {
 // errTwice is returned for a resource that is in the excerpt already.
 var errTwice = errors.New("it is in the excerpt twice")
 
-// Add takes in a resource to be judged: strict JSON, of a type of R4. A logical
-// id is not required, as a resource that is to be created has none; one id
-// stands once among the resources that were added.
-func (e *Excerpt) Add(text []byte) (*Resource, error) {
+// Read reads a resource that may be added: strict JSON, of a type of R4. A
+// logical id is not required, as a resource that is to be created has none.
+func (e *Excerpt) Read(text []byte) (*Resource, error) {
 	r, err := e.read(text)
 	if err != nil {
 		return nil, err
 	}
-	name := r.name()
+	return &Resource{r}, nil
+}
+
+// Add takes in a resource to be judged, which this excerpt has read. One name
+// stands once among the resources that were added.
+func (e *Excerpt) Add(r *Resource) error {
+	name := r.Name()
 	if old := e.record.named[name]; old != nil {
 		if old.judged {
-			return nil, fmt.Errorf("%s: %w", consent.Quote(name), errTwice)
+			return fmt.Errorf("%s: %w", consent.Quote(name), errTwice)
 		}
 		// It was looked up for another one before. Both keep counting.
-		r.sensitivities |= old.sensitivities
+		r.of.sensitivities |= old.sensitivities
 	}
-	r.judged = true
-	e.take(r, name)
-	return &Resource{r}, nil
+	r.of.judged = true
+	e.take(r.of, name)
+	return nil
 }
 
 func (e *Excerpt) read(text []byte) (*resource, error) {
@@ -211,6 +219,27 @@ func (e *Excerpt) Admits(rules *Rules, interaction consent.Interactions, r *Reso
 	})
 }
 
+// Reaches tells whether whoever writes the resource may refer to all that it
+// refers to: to what is nobody's own; of what can be a patient's own, to the
+// patient, to its occasion, to what the rules let them read or find, and to what
+// the resource before the change referred to already (nil: there was none). Else
+// the verdict on a resource that was made up would tell of what it names.
+func (e *Excerpt) Reaches(rules *Rules, r, before *Resource) bool {
+	var known []string
+	if before != nil {
+		known = before.Refers()
+	}
+	return !slices.ContainsFunc(r.of.references, func(ref reference) bool {
+		name, counts := ref.lookup()
+		kind, _, _ := strings.Cut(name, "/")
+		if _, clinical := compartment[kind]; !counts || !clinical || slices.Contains(known, name) {
+			return false
+		}
+		to := e.record.named[name]
+		return to == nil || !e.Admits(rules, consent.Read, &Resource{to}) && !e.Admits(rules, consent.Search, &Resource{to})
+	})
+}
+
 // AdmitsAlone tells whether some scope that has the interaction would admit the
 // resource if nothing that it refers to mattered. Where it would not, nothing
 // need be looked up.
@@ -226,6 +255,21 @@ func (r *resource) name() string {
 		return r.kind + "/" + id
 	}
 	return ""
+}
+
+// Name gives "Observation/1" for a resource that need not be read as a whole.
+func Name(resource []byte) (string, error) {
+	var named struct {
+		ResourceType string `json:"resourceType"`
+		ID           string `json:"id"`
+	}
+	if err := json.Unmarshal(resource, &named); err != nil {
+		return "", err
+	}
+	if !isType(named.ResourceType) || !isID(named.ID) {
+		return "", errors.New("it has no resource type of R4, or no id")
+	}
+	return named.ResourceType + "/" + named.ID, nil
 }
 
 // Name is "Observation/1", or empty where the resource has no id.

@@ -3,6 +3,7 @@ package fhir
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -255,7 +256,7 @@ func IsJSON(mediaType string) bool {
 	}
 	for parameter := range strings.SplitSeq(parameters, ";") {
 		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
-		switch value = strings.ToLower(strings.Trim(value, `"`)); strings.ToLower(name) {
+		switch value = strings.ToLower(strings.Trim(strings.TrimSpace(value), `"`)); strings.ToLower(strings.TrimSpace(name)) {
 		case "fhirversion":
 			if value != "4.0" {
 				return false
@@ -274,3 +275,43 @@ func IsType(kind string) bool { return isType(kind) }
 
 // IsID tells whether s is a logical id, or the id of a version.
 func IsID(s string) bool { return isID(s) }
+
+// PatientTypes are the resource types that can be a patient's own, sorted.
+func PatientTypes() []string { return slices.Sorted(maps.Keys(compartment)) }
+
+// SearchParameter is one that a Query may have.
+type SearchParameter struct {
+	Name, Type string // a name and a type of FHIR
+}
+
+// SearchParameters are the search parameters of a resource type, sorted by name,
+// but for those that say how the answer is to be.
+func SearchParameters(kind string) (all []SearchParameter) {
+	of := searchParameters[kind]
+	for _, group := range [][2]string{{of.concept, "token"}, {of.code, "token"}, {of.identifier, "token"}, {of.date, "date"}} {
+		for entry := range strings.FieldsSeq(group[0]) {
+			name, _, _ := strings.Cut(entry, "=")
+			all = append(all, SearchParameter{name, group[1]})
+		}
+	}
+	for name, c := range everyType {
+		typed := SearchParameter{name, "token"}
+		switch c.kind {
+		case date:
+			typed.Type = "date"
+		case exact:
+			typed.Type = "uri"
+			if name == "_id" {
+				typed.Type = "token"
+			}
+		}
+		all = append(all, typed)
+	}
+	for _, p := range compartmentParameters(kind) {
+		if !slices.ContainsFunc(all, func(s SearchParameter) bool { return s.Name == p.name }) {
+			all = append(all, SearchParameter{p.name, "reference"})
+		}
+	}
+	slices.SortFunc(all, func(a, b SearchParameter) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}

@@ -74,6 +74,7 @@ type Gateway struct {
 	holder   consent.Holder
 	verified *consent.Verified
 	journal  *journal
+	upstream *upstream
 	metrics  *metrics
 
 	sessions  *lru.Cache[string, *session] // by id
@@ -111,6 +112,8 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		return nil, errors.New("a gateway needs the account of its data holder")
 	case config.Public == nil || config.Public.Host == "" || config.Public.RawQuery != "" || config.Public.Fragment != "" || config.Public.User != nil:
 		return nil, errors.New("a gateway needs the base URL at which clients reach it")
+	case config.Upstream == nil || config.Upstream.Host == "" || config.Upstream.RawQuery != "" || config.Upstream.Fragment != "":
+		return nil, errors.New("a gateway needs the base URL of the FHIR server that it stands before")
 	case config.AuditEvery < leastAuditEvery:
 		return nil, fmt.Errorf("the log is anchored every %s: want at least %s", config.AuditEvery, leastAuditEvery)
 	case key == [32]byte{}:
@@ -125,6 +128,7 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		base:      strings.TrimSuffix(config.Public.EscapedPath(), "/"),
 		verified:  consent.NewVerified(cachedVerified),
 		journal:   openJournal(db),
+		upstream:  newUpstream(config.Upstream),
 		sessions:  lru.NewCache[string, *session](cachedSessions),
 		proofKeys: lru.NewCache[string, *proofKey](cachedKeys),
 		limiters:  lru.NewCache[string, *rate.Limiter](clients),

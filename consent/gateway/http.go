@@ -161,6 +161,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *served) *deni
 	case "/health":
 		s.route = path
 		return g.serveHealth(w, r)
+	case "/.well-known/smart-configuration":
+		s.route = path
+		return g.serveSMARTConfiguration(w, r)
+	case "/metadata":
+		s.route = path
+		return g.serveMetadata(w, r)
 	case "/ready":
 		s.route = path
 		return g.serveReady(w, r)
@@ -195,7 +201,8 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *served) *deni
 	if path == "/audit" {
 		return g.serveAudit(w, r, at)
 	}
-	return &denial{status: http.StatusNotFound, outcome: "NotFound"}
+	g.serveFHIR(w, r, at)
+	return nil
 }
 
 // targetOf is what a request asked for, as the log has it.
@@ -358,6 +365,10 @@ func (g *Gateway) unready(ctx context.Context) string {
 	if err := g.db.PingContext(ctx); err != nil {
 		g.Log.ErrorContext(ctx, "the database does not answer", "error", err)
 		return "NoDatabase"
+	}
+	if err := g.upstream.answers(ctx); err != nil {
+		g.Log.ErrorContext(ctx, "the FHIR server does not answer", "error", err)
+		return "NoUpstream"
 	}
 	return ""
 }

@@ -1,0 +1,122 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/fhir"
+)
+
+// read answers a read or, with a version, a vread. Conditions are evaluated
+// here, once the resource is permitted: to somebody who may not read it, they
+// say nothing.
+func (f *front) read(w http.ResponseWriter, r *http.Request, s *session, what *asked, kind, id, version string) error {
+	for name, values := range r.URL.Query() {
+		if name != "_format" || len(values) != 1 || !fhir.IsJSON(values[0]) {
+			return invalid(errors.New("a read has no parameters but _format for JSON: resources are given whole or not at all"))
+		}
+	}
+	resource, err := f.current(r.Context(), s, consent.Read, kind, id)
+	if err != nil {
+		return err
+	}
+	if version != "" && version != resource.Version() {
+		// What is withheld by now is withheld in all its versions.
+		resource, err = f.judged(r.Context(), s, consent.Read, kind, id, kind+"/"+id+"/_history/"+version)
+		if err != nil {
+			return err
+		}
+		if resource.Version() != version {
+			return errNotFound
+		}
+	}
+	n := notice{Interaction: what.interaction, Target: what.target, Outcome: fhir.Permitted, Request: servedOf(r.Context()).id,
+		Released: map[string]int{kind: 1}, Resources: []string{resource.Name()}}
+	if err := f.note(r.Context(), s, n); err != nil {
+		f.complain(r.Context(), "log", err)
+		return errUnlogged
+	}
+	describe(w.Header(), resource)
+	if unchanged(r, resource) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	w.Header().Set("Content-Type", fhirJSON)
+	_, _ = w.Write(resource.Raw())
+	return nil
+}
+
+// current gives a resource as the server has it now, if the rules admit it.
+func (f *front) current(ctx context.Context, s *session, interaction consent.Interactions, kind, id string) (*fhir.Resource, error) {
+	return f.judged(ctx, s, interaction, kind, id, kind+"/"+id)
+}
+
+// judged gives the resource with the name that stands at the path, if the rules
+// admit it. All that is withheld is errNotFound.
+func (f *front) judged(ctx context.Context, s *session, interaction consent.Interactions, kind, id, path string) (*fhir.Resource, error) {
+	if !s.rules.Allow(interaction, kind) {
+		return nil, errScope(interaction, kind)
+	}
+	text, err := f.upstream.get(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if text == nil {
+		return nil, errNotFound
+	}
+	excerpt := fhir.NewExcerpt(s.patient, f.upstream.base)
+	resource, err := excerpt.Read(text)
+	if err == nil && resource.Name() != kind+"/"+id {
+		err = errors.New("it is another resource than was asked for")
+	}
+	if err != nil {
+		f.complain(ctx, "a resource of the FHIR server is withheld", err)
+		return nil, errNotFound
+	}
+	if !excerpt.AdmitsAlone(s.rules, interaction, resource) {
+		return nil, errNotFound
+	}
+	if err := excerpt.Add(resource); err != nil {
+		return nil, err
+	}
+	if err := f.upstream.settle(ctx, excerpt); err != nil {
+		return nil, err
+	}
+	if !excerpt.Admits(s.rules, interaction, resource) {
+		return nil, errNotFound
+	}
+	return resource, nil
+}
+
+// describe says which version a resource is, as FHIR has it in headers.
+func describe(header http.Header, r *fhir.Resource) {
+	if version := r.Version(); version != "" {
+		header.Set("Etag", etag(version))
+	}
+	if at, ok := r.Updated(); ok {
+		header.Set("Last-Modified", at.UTC().Format(http.TimeFormat))
+	}
+}
+
+func etag(version string) string { return `W/"` + version + `"` }
+
+// unchanged evaluates If-None-Match and, without that, If-Modified-Since
+// (RFC 9110, section 13).
+func unchanged(r *http.Request, resource *fhir.Resource) bool {
+	if tags := r.Header.Values("If-None-Match"); len(tags) > 0 {
+		for tag := range strings.SplitSeq(strings.Join(tags, ","), ",") {
+			tag = strings.TrimSpace(tag)
+			if tag == "*" || resource.Version() != "" && strings.TrimPrefix(tag, "W/") == `"`+resource.Version()+`"` {
+				return true
+			}
+		}
+		return false
+	}
+	since, err := http.ParseTime(r.Header.Get("If-Modified-Since"))
+	at, known := resource.Updated()
+	return err == nil && known && !at.Truncate(time.Second).After(since)
+}

@@ -1,0 +1,251 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/fhir"
+)
+
+var (
+	errChanged = &decline{http.StatusPreconditionFailed, "conflict", "Conflict", "the resource is of another version by now: read it again"}
+	errNoSuch  = &decline{http.StatusForbidden, "forbidden", "NotAdmitted", "no scope of the token admits the resource as it would be: whose it is, what it is of, its date, what it is labelled with, or what it refers to"}
+)
+
+// create answers a create. The server gives the id.
+func (f *front) create(w http.ResponseWriter, r *http.Request, s *session, what *asked, kind string) error {
+	what.target = kind
+	if r.Header.Get("If-None-Exist") != "" {
+		return unsupported("a conditional create is not done here: it would tell what is withheld")
+	}
+	if err := unparametered(r); err != nil {
+		return err
+	}
+	if !s.rules.Allow(consent.Create, kind) {
+		return errScope(consent.Create, kind)
+	}
+	after, err := f.proposed(w, r, s, consent.Create, kind, "", nil)
+	if err != nil {
+		return err
+	}
+	if err := f.logWrite(w, r, s, what, nil); err != nil {
+		return err
+	}
+	answer, err := f.write(r.Context(), http.MethodPost, kind, after.WithoutID(), "")
+	if err != nil {
+		return err
+	}
+	made, readable, err := f.written(r.Context(), s, answer, kind)
+	if err != nil {
+		return err
+	}
+	// Its id was not known before.
+	if err := f.logWrite(w, r, s, what, made); err != nil {
+		return err
+	}
+	location := f.public + "/" + made.Name()
+	if version := made.Version(); version != "" {
+		location += "/_history/" + version
+	}
+	w.Header().Set("Location", location)
+	f.reply(w, r, http.StatusCreated, made, readable)
+	return nil
+}
+
+// update answers an update of what is there: it never creates.
+func (f *front) update(w http.ResponseWriter, r *http.Request, s *session, what *asked, kind, id string) error {
+	if err := unparametered(r); err != nil {
+		return err
+	}
+	before, err := f.versioned(r, s, consent.Update, kind, id)
+	if err != nil {
+		return err
+	}
+	after, err := f.proposed(w, r, s, consent.Update, kind, id, before)
+	if err != nil {
+		return err
+	}
+	if err := f.logWrite(w, r, s, what, before); err != nil {
+		return err
+	}
+	answer, err := f.write(r.Context(), http.MethodPut, before.Name(), after.Raw(), etag(before.Version()))
+	if err != nil {
+		return err
+	}
+	made, readable, err := f.written(r.Context(), s, answer, kind)
+	if err != nil {
+		return err
+	}
+	if made.Name() != before.Name() {
+		return fmt.Errorf("%w: it wrote another resource than it was told", errUpstream)
+	}
+	f.reply(w, r, http.StatusOK, made, readable)
+	return nil
+}
+
+// delete answers a delete.
+func (f *front) delete(w http.ResponseWriter, r *http.Request, s *session, what *asked, kind, id string) error {
+	if err := unparametered(r); err != nil {
+		return err
+	}
+	before, err := f.versioned(r, s, consent.Delete, kind, id)
+	if err != nil {
+		return err
+	}
+	if err := f.logWrite(w, r, s, what, before); err != nil {
+		return err
+	}
+	if _, err := f.write(r.Context(), http.MethodDelete, before.Name(), nil, etag(before.Version())); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func unparametered(r *http.Request) error {
+	if r.URL.RawQuery != "" {
+		return invalid(errors.New("a write has no parameters: conditional ones are not done here"))
+	}
+	return nil
+}
+
+// versioned gives the resource that is to be changed, if it is admitted as it
+// is, and of the version that the requester expects. Without a version nobody
+// could tell whether what is changed is what was judged.
+func (f *front) versioned(r *http.Request, s *session, interaction consent.Interactions, kind, id string) (*fhir.Resource, error) {
+	before, err := f.current(r.Context(), s, interaction, kind, id)
+	if err != nil {
+		return nil, err
+	}
+	if before.Version() == "" {
+		return nil, fmt.Errorf("%w: it gives no versions, without which nothing is changed", errUpstream)
+	}
+	for _, match := range r.Header.Values("If-Match") {
+		if match != "*" && strings.TrimPrefix(match, "W/") != `"`+before.Version()+`"` {
+			return nil, errChanged
+		}
+	}
+	return before, nil
+}
+
+// proposed reads the resource that is to be written, and judges it as if it
+// stood in the record.
+func (f *front) proposed(w http.ResponseWriter, r *http.Request, s *session, interaction consent.Interactions, kind, id string, before *fhir.Resource) (*fhir.Resource, error) {
+	if !fhir.IsJSON(r.Header.Get("Content-Type")) {
+		return nil, errContentType
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
+		return nil, errTooLong
+	} else if err != nil {
+		return nil, invalid(errors.New("the body cannot be read"))
+	}
+	excerpt := fhir.NewExcerpt(s.patient, f.upstream.base)
+	after, err := excerpt.Read(body)
+	switch {
+	case err != nil:
+		return nil, invalid(err)
+	case after.Type() != kind:
+		return nil, invalid(errors.New("the body is of another type than the URL"))
+	case id != "" && after.ID() != id:
+		return nil, invalid(errors.New("the body has another id than the URL"))
+	case !excerpt.AdmitsAlone(s.rules, interaction, after):
+		return nil, errNoSuch
+	}
+	if err := excerpt.Add(after); err != nil {
+		return nil, err
+	}
+	if err := f.upstream.settle(r.Context(), excerpt); err != nil {
+		return nil, err
+	}
+	if !excerpt.Reaches(s.rules, after, before) || !excerpt.Admits(s.rules, interaction, after) {
+		return nil, errNoSuch
+	}
+	return after, nil
+}
+
+// logWrite logs what is about to be written, or what was created.
+func (f *front) logWrite(w http.ResponseWriter, r *http.Request, s *session, what *asked, resource *fhir.Resource) error {
+	n := notice{Interaction: what.interaction, Target: what.target, Outcome: fhir.Permitted, Request: servedOf(r.Context()).id}
+	if resource != nil {
+		n.Resources = []string{resource.Name()}
+	}
+	if err := f.note(r.Context(), s, n); err != nil {
+		f.complain(r.Context(), "log", err)
+		return errUnlogged
+	}
+	return nil
+}
+
+// write has the FHIR server change something. What was decided must not be cut
+// short by whoever asked for it.
+func (f *front) write(ctx context.Context, method, path string, body []byte, match string) ([]byte, error) {
+	answer, err := f.upstream.send(context.WithoutCancel(ctx), method, path, body, match)
+	if err != nil {
+		return nil, err
+	}
+	text, err := whole(answer)
+	switch {
+	case err != nil:
+		return nil, err
+	case answer.StatusCode == http.StatusPreconditionFailed, answer.StatusCode == http.StatusConflict:
+		return nil, errChanged
+	case answer.StatusCode == http.StatusBadRequest, answer.StatusCode == http.StatusUnprocessableEntity:
+		// Why is not told: it may quote what is withheld.
+		return nil, &decline{http.StatusUnprocessableEntity, "processing", "Rejected", "the FHIR server behind this gateway does not take the resource"}
+	case answer.StatusCode/100 != 2:
+		return nil, fmt.Errorf("%w: it answers a %s with %s", errUpstream, method, answer.Status)
+	}
+	return text, nil
+}
+
+// written reads what the FHIR server says that it wrote, and tells whether the
+// session may read it.
+func (f *front) written(ctx context.Context, s *session, text []byte, kind string) (made *fhir.Resource, readable bool, err error) {
+	excerpt := fhir.NewExcerpt(s.patient, f.upstream.base)
+	made, err = excerpt.Read(text)
+	if err != nil || made.Type() != kind || made.ID() == "" {
+		return nil, false, fmt.Errorf("%w: it does not say what it wrote", errUpstream)
+	}
+	if !excerpt.AdmitsAlone(s.rules, consent.Read, made) {
+		return made, false, nil
+	}
+	if err := excerpt.Add(made); err != nil {
+		return nil, false, err
+	}
+	if err := f.upstream.settle(ctx, excerpt); err != nil {
+		return nil, false, err
+	}
+	return made, excerpt.Admits(s.rules, consent.Read, made), nil
+}
+
+// reply tells what was written; the resource itself only to whoever may read it.
+func (f *front) reply(w http.ResponseWriter, r *http.Request, status int, made *fhir.Resource, readable bool) {
+	describe(w.Header(), made)
+	for _, preference := range r.Header.Values("Prefer") {
+		if strings.Contains(preference, "return=minimal") || strings.Contains(preference, "return=OperationOutcome") {
+			readable = false
+		}
+	}
+	if !readable {
+		w.WriteHeader(status)
+		return
+	}
+	w.Header().Set("Content-Type", fhirJSON)
+	w.WriteHeader(status)
+	_, _ = w.Write(made.Raw())
+}
+
+func mediaType(r *http.Request) string {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return kind
+}
