@@ -371,6 +371,7 @@ func (b *Batch) Give(ctx context.Context, emit func(reference string, document [
 		if err != nil {
 			return err
 		}
+		progress(BatchAnchored, 0)
 		if b.journal.Phase == batchPosted {
 			siblings, err := b.wallet.Registry.Anchor(ctx, b.journal.Root)
 			if err != nil {
@@ -385,7 +386,11 @@ func (b *Batch) Give(ctx context.Context, emit func(reference string, document [
 		if err := b.hand(ctx, tree, leaves, emit, progress); err != nil {
 			return err
 		}
-		return b.enter(ctx, batchStored)
+		if err := b.enter(ctx, batchStored); err != nil {
+			return err
+		}
+		b.Begun, b.Finished = false, true
+		return nil
 	}
 	return b.hand(ctx, nil, nil, emit, progress)
 }
@@ -446,7 +451,11 @@ func (b *Batch) prepare(ctx context.Context, progress func(BatchStage, int)) (*c
 	if err != nil {
 		return nil, nil, err
 	}
-	return tree, leaves, w.Documents.enterBatch(ctx, record, entries)
+	if err := w.Documents.enterBatch(ctx, record, entries); err != nil {
+		return nil, nil, err
+	}
+	b.Begun = true
+	return tree, leaves, nil
 }
 
 func (b *Batch) epochs(grantee common.Address) Epochs {
