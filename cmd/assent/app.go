@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -38,6 +39,7 @@ type app struct {
 	stdout, stderr io.Writer
 	now            func() time.Time
 	home           wallet.Home
+	grace          *atomic.Int64 // nanoseconds that an interrupted command has to end by itself; nil in tests
 
 	network      string // --network; empty: the one in use
 	wallet       string // --wallet; empty: the one in use
@@ -46,18 +48,19 @@ type app struct {
 	verbose      bool
 }
 
-// grace is how long an interrupted command has to end by itself. Some cannot:
-// one that reads standard input, or waits for a disk. A command may be killed
-// at any moment and loses nothing by it.
+// grace is how long an interrupted command has to end by itself; a service has
+// longer. Some cannot: one that reads standard input, or waits for a disk. A
+// command may be killed at any moment and loses nothing by it.
 const grace = 3 * time.Second
 
 // run runs one command line and gives its exit code.
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, home: wallet.DefaultHome()}
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, home: wallet.DefaultHome(), grace: new(atomic.Int64)}
+	a.grace.Store(int64(grace))
 	defer context.AfterFunc(ctx, func() {
-		time.Sleep(grace)
+		time.Sleep(time.Duration(a.grace.Load()))
 		report(a.stderr, context.Canceled)
 		os.Exit(exitInterrupted)
 	})()
@@ -146,7 +149,7 @@ against your grants, and you can end any of them at any time.`,
 	}
 	add(groupPatient, tuiCommand(a), initCommand(a), cardCommand(a), grantCommand(a), batchCommand(a), revokeCommand(a), grantsCommand(a), showCommand(a), auditCommand(a), holderCommand(a))
 	add(groupClinician, requestCommand(a), accessCommand(a), fetchCommand(a), handoffCommand(a))
-	add(groupHolder, verifyCommand(a), releaseCommand(a))
+	add(groupHolder, verifyCommand(a), releaseCommand(a), gatewayCommand(a))
 	add(groupOperator, networkCommand(a), chainCommand(a), walletCommand(a), observeCommand(a), demoCommand(a), manCommand())
 	return root
 }

@@ -336,8 +336,9 @@ func (s *session) readsOwnLog() bool {
 // AuditSummary is what CheckAudit found.
 type AuditSummary struct {
 	Accounts, Entries, Checkpoints uint64
-	Unanchored                     uint64 // checkpoints that are not anchored yet: at most 1
-	Uncovered                      uint64 // entries since the last checkpoint
+	Unanchored                     uint64      // checkpoints that are not anchored yet: at most 1
+	Uncovered                      uint64      // entries since the last checkpoint
+	Root                           common.Hash // of the newest checkpoint that is anchored; zero for none
 }
 
 // CheckAudit goes through the whole log and tells where it was altered, or nil:
@@ -367,6 +368,7 @@ func CheckAudit(ctx context.Context, db *database.DB) (summary AuditSummary, err
 		}
 		if last = c; c.anchored {
 			anchored++
+			summary.Root = c.root
 		}
 	}
 	if err := checkpoints.Err(); err != nil {

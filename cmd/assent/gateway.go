@@ -1,0 +1,528 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/spf13/cobra"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/database"
+	"github.com/assent-wallet/assent/consent/gateway"
+	"github.com/assent-wallet/assent/consent/registry"
+	"github.com/assent-wallet/assent/wallet"
+)
+
+type gatewayOptions struct {
+	*app
+	serveOptions
+	database   string
+	fhir       string
+	public     string
+	key        string
+	bearer     bool
+	maxAge     uint64
+	auditEvery time.Duration
+}
+
+func gatewayCommand(a *app) *cobra.Command {
+	o := &gatewayOptions{app: a}
+	c := &cobra.Command{
+		Use:   "gateway",
+		Short: "Stand in front of a FHIR server, and let through what grants permit",
+		Long: `Serves FHIR R4 in front of a FHIR server, and lets through exactly what grants on the
+chain permit; a token that it gave out ends with the grant. Every decision goes to a
+log that each patient can read, and that nobody can alter unseen. It is the data
+holder whose wallet is in use. Which record a patient's account opens, you say with
+“assent gateway enroll bind”.
+
+Without TLS it listens on this computer alone. Its database is one SQLite file, or
+PostgreSQL by URL: leave the password out of the URL and put it into the file
+~/.pgpass, or the one that PGPASSFILE names. Several gateways of one data holder
+share a database and a key.`,
+		Example: `  assent gateway --fhir http://127.0.0.1:8080/fhir --listen 127.0.0.1:8443
+  assent gateway --fhir http://fhir.internal:8080 --listen :443 --public https://fhir.hospital.example \
+         --tls-cert cert.pem --tls-key key.pem --database postgres://assent@db.internal/gateway`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runGateway(cmd.Context(), o) },
+	}
+	c.PersistentFlags().StringVar(&o.database, "database", "", "an SQLite file, or the URL of PostgreSQL (default a file among the wallet's)")
+	o.serveOptions.add(c)
+	flags := c.Flags()
+	flags.StringVar(&o.fhir, "fhir", "", "the base URL of the FHIR server")
+	flags.StringVar(&o.public, "public", "", "the base URL at which clients reach the gateway (default where it listens)")
+	flags.StringVar(&o.key, "key", "", "file of the key of its tokens, made where there is none (default among the wallet's)")
+	flags.BoolVar(&o.bearer, "allow-bearer", false, "also give out tokens that are bound to no key: whoever has one can use it")
+	flags.Uint64Var(&o.maxAge, "max-age", defaultMaxAge, "how old the view of the chain may be, in seconds")
+	flags.DurationVar(&o.auditEvery, "audit-every", 10*time.Minute, "how often the log is anchored, where it changed")
+	c.AddCommand(gatewayEnrollCommand(o), gatewayAuditCommand(o))
+	return c
+}
+
+func runGateway(ctx context.Context, o *gatewayOptions) error {
+	upstream, err := baseURL("--fhir", o.fhir)
+	if err != nil {
+		return err
+	}
+	name, profile, err := o.profile()
+	if err != nil {
+		return err
+	}
+	key, err := o.readKey()
+	if err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if o.verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(o.stderr, &slog.HandlerOptions{Level: level}))
+	db, err := o.openDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	payer, lock := o.payer(ctx, name, profile)
+	defer lock()
+	return o.withLedger(ctx, payer, func(l *ledger) error {
+		public, err := o.publicService(ctx, log)
+		if err != nil {
+			return err
+		}
+		defer public.listener.Close()
+		if o.public == "" {
+			if !isLoopback(public.listener.Addr()) {
+				return usagef("others reach the gateway by a name: give --public, such as https://fhir.hospital.example")
+			}
+			o.public = public.url()
+		}
+		at, err := baseURL("--public", o.public)
+		if err != nil {
+			return err
+		}
+		g, err := gateway.New(gateway.Config{
+			Domain: l.domain, Holder: profile.Address, Upstream: upstream, Public: at,
+			MaxAge: o.maxAge, AllowBearer: o.bearer, AuditEvery: o.auditEvery, Log: log, Now: o.now,
+		}, db, l, key)
+		if err != nil {
+			return err
+		}
+		defer g.Close()
+		public.server.Handler = g
+		metrics, err := o.metricsService(ctx, g.Metrics(), log)
+		if err != nil {
+			return err
+		}
+		type serving struct {
+			URL      string `json:"url"`
+			Metrics  string `json:"metrics"` // empty: none
+			Holder   string `json:"holder"`
+			ChainID  uint64 `json:"chainId"`
+			Registry string `json:"registry"`
+		}
+		s := serving{URL: at.String(), Holder: profile.Address.Hex(), ChainID: l.domain.ChainID, Registry: l.domain.Registry.Hex()}
+		if metrics != nil {
+			s.Metrics = metrics.url() + "/metrics"
+		}
+		if err := o.result(s, func(out io.Writer) {
+			fmt.Fprintf(out, "serving %s at %s for the data holder %s\n", o.fhir, s.URL, s.Holder)
+		}); err != nil {
+			return err
+		}
+		running, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			g.Run(running)
+			close(done)
+		}()
+		err = o.serveUntil(ctx, public, metrics)
+		stop()
+		<-done
+		return err
+	})
+}
+
+// baseURL reads a URL that paths are put after.
+func baseURL(flag, text string) (*url.URL, error) {
+	at, err := url.Parse(text)
+	if err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" || at.User != nil || at.RawQuery != "" || at.Fragment != "" {
+		return nil, usagef("%s %s: want a URL such as https://fhir.hospital.example/fhir, without a password, query or fragment", flag, consent.Quote(text))
+	}
+	at.Path, at.RawPath = strings.TrimRight(at.Path, "/"), ""
+	return at, nil
+}
+
+// openDatabase opens the gateway's database. A password has no place on a command
+// line, where every user of the computer can see it.
+func (o *gatewayOptions) openDatabase(ctx context.Context) (*database.DB, error) {
+	location := o.database
+	if location == "" {
+		location = filepath.Join(o.home.Data, "gateway.db")
+	}
+	if at, err := url.Parse(location); err == nil && strings.HasPrefix(at.Scheme, "postgres") {
+		if _, given := at.User.Password(); given || at.Query().Has("password") {
+			return nil, usagef("the URL of the database holds a password: leave it out, and put it into ~/.pgpass or the file that PGPASSFILE names")
+		}
+	}
+	return gateway.OpenDatabase(ctx, location)
+}
+
+// readKey reads the key that tokens are made with, or makes one.
+func (o *gatewayOptions) readKey() (key [32]byte, err error) {
+	path := o.key
+	if path == "" {
+		path = filepath.Join(o.home.Data, "gateway.key")
+	}
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		rand.Read(key[:])
+		return key, o.writeKey(path, key)
+	} else if err != nil {
+		return key, fmt.Errorf("open the gateway's key: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return key, err
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return key, fmt.Errorf("the gateway's key %s can be read by others: chmod 600 %s", path, path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, 2*int64(len(key))+2))
+	if err != nil {
+		return key, fmt.Errorf("read the gateway's key: %w", err)
+	}
+	if n, err := hex.Decode(key[:], []byte(strings.TrimSpace(string(text)))); err != nil || n != len(key) {
+		return key, fmt.Errorf("the gateway's key %s: want 64 hexadecimal digits; without the file a new one is made", path)
+	}
+	return key, nil
+}
+
+func (o *gatewayOptions) writeKey(path string, key [32]byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make the gateway's key: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("make the gateway's key: %w", err)
+	}
+	_, err = fmt.Fprintf(file, "%x\n", key)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("make the gateway's key: %w", err)
+	}
+	o.say("made the key %s; other gateways of this data holder need a copy of it", path)
+	return nil
+}
+
+// payer gives what pays for the log's anchors where the network wants that. The
+// embedded chain does not; elsewhere a wallet that stays locked leaves it to the
+// accounts that a node may lend.
+func (o *gatewayOptions) payer(ctx context.Context, name string, profile wallet.Profile) (payer registry.Payer, lock func()) {
+	settings, err := o.home.Settings()
+	if err != nil {
+		return nil, func() {}
+	}
+	if network, _, err := settings.FindNetwork(o.network); err != nil || network == wallet.Local {
+		return nil, func() {}
+	}
+	key, err := wallet.Unlock(ctx, o.keeper(profile.Secret), name, profile.Address)
+	if err != nil {
+		o.say("the wallet stays locked, so that it pays for nothing: %v", err)
+		return nil, func() {}
+	}
+	return key, func() { key.Close() }
+}
+
+// ledger is the data holder's own copy of the registry, and the chain that it is
+// of. It is a gateway.Ledger.
+type ledger struct {
+	*registry.Mirror
+	domain consent.Domain
+	client *registry.Client
+}
+
+var _ gateway.Ledger = (*ledger)(nil)
+
+// Anchor puts a root on chain and waits until it is confirmed.
+func (l *ledger) Anchor(ctx context.Context, root common.Hash) error {
+	_, err := l.client.Anchor(ctx, root)
+	return err
+}
+
+// withLedger opens the chain in use and the copy of its registry, which follows it
+// for the time of do.
+func (a *app) withLedger(ctx context.Context, payer registry.Payer, do func(*ledger) error) error {
+	return a.withChain(ctx, payer, func(c *chain) error {
+		name := fmt.Sprintf("mirror-%d-%s.db", c.domain.ChainID, strings.ToLower(c.domain.Registry.Hex()))
+		mirror, err := registry.OpenMirror(ctx, filepath.Join(a.home.Data, name), c.Client)
+		if err != nil {
+			return err
+		}
+		defer mirror.Close()
+		following, stop := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		go func() {
+			mirror.Follow(following)
+			close(ended)
+		}()
+		defer func() {
+			stop()
+			<-ended
+		}()
+		return do(&ledger{mirror, c.domain, c.Client})
+	})
+}
+
+// levelPatience is how long a command waits for the copy of the registry to be
+// level with the chain.
+const levelPatience = 20 * time.Second
+
+// level waits until the copy is level with the chain.
+func (l *ledger) level(ctx context.Context, maxAge uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, levelPatience)
+	defer cancel()
+	for {
+		state, err := l.State(ctx, consent.Entries{})
+		if err == nil && state.Age <= maxAge {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			if err == nil {
+				err = fmt.Errorf("its block %d is %d s old", state.Block, state.Age)
+			}
+			return fmt.Errorf("the copy of the registry is not level with the chain: %w; try again later", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func gatewayEnrollCommand(o *gatewayOptions) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "enroll",
+		Short: "Say which account opens which patient's record",
+		Long: `Binds the account of a patient's wallet to her Patient resource, after she showed
+you who she is. Give her a challenge; she answers it with her wallet, by “assent
+access --challenge”; then bind the account that she proved.`,
+		Example: `  assent gateway enroll challenge
+  assent gateway enroll bind proof.json --account 0x7E766e774678E89816d5C4C8408DA0c822725d7B --patient eboni
+  assent gateway enroll list`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(enrollChallengeCommand(o), enrollBindCommand(o), enrollListCommand(o), enrollEndCommand(o))
+	return c
+}
+
+// withEnrollments opens the database and the copy of the registry, for the time
+// of do.
+func (o *gatewayOptions) withEnrollments(ctx context.Context, do func(*gateway.Enrollments) error) error {
+	_, profile, err := o.profile()
+	if err != nil {
+		return err
+	}
+	db, err := o.openDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return o.withLedger(ctx, nil, func(l *ledger) error {
+		if err := l.level(ctx, defaultMaxAge); err != nil {
+			return err
+		}
+		return do(&gateway.Enrollments{DB: db, Domain: l.domain, Holder: profile.Address, State: l.State, MaxAge: defaultMaxAge, Now: o.now})
+	})
+}
+
+func enrollChallengeCommand(o *gatewayOptions) *cobra.Command {
+	return &cobra.Command{
+		Use:     "challenge",
+		Short:   "Make a fresh challenge for a patient, good once and for ten minutes",
+		Example: `  assent gateway enroll challenge`,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.withEnrollments(cmd.Context(), func(e *gateway.Enrollments) error {
+				challenge, until, err := e.Challenge(cmd.Context())
+				if err != nil {
+					return err
+				}
+				type made struct {
+					Challenge string `json:"challenge"`
+					Holder    string `json:"holder"`
+					Until     int64  `json:"until"` // unix seconds
+				}
+				return o.result(made{challenge.Hex(), e.Holder.Hex(), until.Unix()}, func(out io.Writer) { fmt.Fprintln(out, challenge.Hex()) })
+			})
+		},
+	}
+}
+
+func enrollBindCommand(o *gatewayOptions) *cobra.Command {
+	var account, patient string
+	c := &cobra.Command{
+		Use:     "bind PROOF",
+		Short:   "Bind the account that a patient proved to her Patient resource",
+		Example: `  assent gateway enroll bind proof.json --account 0x7E766e774678E89816d5C4C8408DA0c822725d7B --patient eboni`,
+		Args:    exactly(1, "the answer to a challenge, a file or - for standard input"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if account == "" || patient == "" {
+				return usagef("give --account, the patient's, and --patient, the id of her Patient resource")
+			}
+			proof, err := readDocument(o.app, args[0], consent.ReadAccess)
+			if err != nil {
+				return err
+			}
+			who, err := o.party(account)
+			if err != nil {
+				return err
+			}
+			return o.withEnrollments(cmd.Context(), func(e *gateway.Enrollments) error {
+				if err := e.Bind(cmd.Context(), who.account, patient, proof); err != nil {
+					return fmt.Errorf("bind the account %s: %w", who.account, err)
+				}
+				o.say("bound the account %s to the Patient %s", who.account, patient)
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&account, "account", "", "the patient's account: an address, or the file of her card")
+	c.Flags().StringVar(&patient, "patient", "", "the id of her Patient resource")
+	return c
+}
+
+func enrollListCommand(o *gatewayOptions) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the accounts that open a record, and those that did",
+		Example: `  assent gateway enroll list --json`,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.withEnrollments(cmd.Context(), func(e *gateway.Enrollments) error {
+				all, err := e.List(cmd.Context())
+				if err != nil {
+					return err
+				}
+				type enrollment struct {
+					Account string `json:"account"`
+					Patient string `json:"patient"`
+					Since   int64  `json:"since"` // unix seconds
+					Ended   int64  `json:"ended"` // 0: it counts
+					Why     string `json:"why"`
+				}
+				shown, rows := []enrollment{}, [][]string{{"ACCOUNT", "PATIENT", "SINCE", "ENDED"}}
+				for _, one := range all {
+					s := enrollment{one.Account.Hex(), one.Patient, one.Since.Unix(), 0, one.Why}
+					ended := ""
+					if !one.Ended.IsZero() {
+						s.Ended = one.Ended.Unix()
+						ended = one.Ended.UTC().Format(time.DateOnly) + ": " + one.Why
+					}
+					shown = append(shown, s)
+					rows = append(rows, []string{s.Account, s.Patient, one.Since.UTC().Format(time.DateOnly), ended})
+				}
+				return o.result(shown, func(out io.Writer) { table(out, rows) })
+			})
+		},
+	}
+}
+
+func enrollEndCommand(o *gatewayOptions) *cobra.Command {
+	return &cobra.Command{
+		Use:     "end ACCOUNT",
+		Short:   "End what an account opens; tokens that it gave end with it",
+		Example: `  assent gateway enroll end 0x7E766e774678E89816d5C4C8408DA0c822725d7B`,
+		Args:    exactly(1, "an account: an address, or the file of a card"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			who, err := o.party(args[0])
+			if err != nil {
+				return err
+			}
+			db, err := o.openDatabase(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			e := &gateway.Enrollments{DB: db, Now: o.now} // the chain has no say in it
+			ended, err := e.End(cmd.Context(), who.account, "ended by the data holder")
+			if err != nil {
+				return err
+			}
+			if !ended {
+				return fmt.Errorf("the account %s opens nothing here: see “assent gateway enroll list”", who.account)
+			}
+			o.say("ended")
+			return nil
+		},
+	}
+}
+
+func gatewayAuditCommand(o *gatewayOptions) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "log",
+		Short:   "Look after the log of decisions",
+		Example: `  assent gateway log check`,
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(&cobra.Command{
+		Use:   "check",
+		Short: "Go through the whole log, and tell whether it was altered",
+		Long: `Works out the chain of every patient's entries again, and compares them with the
+newest checkpoint and that with the chain.`,
+		Example: `  assent gateway log check --json`,
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runGatewayCheck(cmd.Context(), o) },
+	})
+	return c
+}
+
+func runGatewayCheck(ctx context.Context, o *gatewayOptions) error {
+	db, err := o.openDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	found, err := gateway.CheckAudit(ctx, db)
+	if err != nil {
+		return err
+	}
+	if found.Root != (common.Hash{}) {
+		if err := o.withChain(ctx, nil, func(c *chain) error {
+			state, err := c.Read(ctx, consent.Entries{Anchors: []common.Hash{found.Root}})
+			if err == nil && state.Anchored[found.Root] == 0 {
+				err = fmt.Errorf("the log's newest checkpoint is said to be anchored, and is not on chain: its root is %s", found.Root)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	type checked struct {
+		Accounts    uint64 `json:"accounts"`
+		Entries     uint64 `json:"entries"`
+		Checkpoints uint64 `json:"checkpoints"`
+		Unanchored  uint64 `json:"unanchored"`
+		Uncovered   uint64 `json:"uncovered"`
+		Root        string `json:"root"` // of the newest checkpoint that is anchored; empty: none
+	}
+	s := checked{found.Accounts, found.Entries, found.Checkpoints, found.Unanchored, found.Uncovered, ""}
+	if found.Root != (common.Hash{}) {
+		s.Root = found.Root.Hex()
+	}
+	return o.result(s, func(out io.Writer) {
+		fmt.Fprintf(out, "whole: %d entries of %d accounts, %d since the last of %d checkpoints\n", s.Entries, s.Accounts, s.Uncovered, s.Checkpoints)
+	})
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const (
+	// drain is how long a service that is stopped goes on with the requests that it
+	// has begun.
+	drain = 20 * time.Second
+
+	headerPatience = 5 * time.Second
+	readPatience   = 30 * time.Second
+	idlePatience   = 2 * time.Minute
+	maxHeader      = 32 << 10 // bytes
+)
+
+// serveOptions say where a service listens.
+type serveOptions struct {
+	listen  string
+	tlsCert string
+	tlsKey  string
+	metrics string
+}
+
+func (o *serveOptions) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&o.listen, "listen", "", "the host:port to listen on")
+	flags.StringVar(&o.tlsCert, "tls-cert", "", "file of the TLS certificate, with those above it (PEM)")
+	flags.StringVar(&o.tlsKey, "tls-key", "", "file of its private key (PEM)")
+	flags.StringVar(&o.metrics, "metrics", "", "serve metrics for Prometheus on this host:port, to nobody else")
+}
+
+// service is an HTTP service whose address is taken.
+type service struct {
+	listener net.Listener
+	server   *http.Server
+	secure   bool
+}
+
+// publicService takes the address of a service, whose handler is its caller's to set.
+// Without TLS only this computer itself may reach it.
+func (o *serveOptions) publicService(ctx context.Context, log *slog.Logger) (*service, error) {
+	switch {
+	case o.listen == "":
+		return nil, usagef("nothing says where to listen: give --listen, such as 127.0.0.1:8443")
+	case (o.tlsCert == "") != (o.tlsKey == ""):
+		return nil, usagef("--tls-cert and --tls-key belong together")
+	}
+	s := &service{secure: o.tlsCert != "", server: newServer(nil, log)}
+	if s.secure {
+		certificate, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
+		if err != nil {
+			return nil, fmt.Errorf("load the TLS certificate of %s and %s: %w", o.tlsCert, o.tlsKey, err)
+		}
+		s.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
+	}
+	var err error
+	if s.listener, err = listen(ctx, o.listen); err != nil {
+		return nil, err
+	}
+	if !s.secure && !isLoopback(s.listener.Addr()) {
+		s.listener.Close()
+		return nil, usagef("%s can be reached from other computers, so it needs TLS: give --tls-cert and --tls-key, or listen on 127.0.0.1", o.listen)
+	}
+	return s, nil
+}
+
+func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerPatience, ReadTimeout: readPatience, IdleTimeout: idlePatience, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // of connections that broke
+	}
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w; choose another address", address, err)
+	}
+	return listener, nil
+}
+
+func isLoopback(address net.Addr) bool {
+	at, err := netip.ParseAddrPort(address.String())
+	return err == nil && at.Addr().Unmap().IsLoopback()
+}
+
+// url is the base URL at which this computer reaches the service.
+func (s *service) url() string {
+	scheme := "http"
+	if s.secure {
+		scheme = "https"
+	}
+	return scheme + "://" + s.listener.Addr().String()
+}
+
+// metricsService takes the address of the metrics, nil where there is none.
+func (o *serveOptions) metricsService(ctx context.Context, handler http.Handler, log *slog.Logger) (*service, error) {
+	if o.metrics == "" {
+		return nil, nil
+	}
+	listener, err := listen(ctx, o.metrics)
+	if err != nil {
+		return nil, err
+	}
+	return &service{listener: listener, server: newServer(handler, log)}, nil
+}
+
+// serveUntil serves until ctx is done, and then goes on with what has begun. A
+// service that ends by itself ends all.
+func (a *app) serveUntil(ctx context.Context, services ...*service) error {
+	if a.grace != nil {
+		a.grace.Store(int64(drain + grace))
+	}
+	ended := make(chan error, len(services))
+	running := 0
+	for _, s := range services {
+		if s == nil {
+			continue
+		}
+		running++
+		go func() {
+			if s.secure {
+				ended <- s.server.ServeTLS(s.listener, "", "")
+			} else {
+				ended <- s.server.Serve(s.listener)
+			}
+		}()
+	}
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-ended:
+		running--
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	for _, s := range services {
+		if s == nil {
+			continue
+		}
+		if err := s.server.Shutdown(stopping); err != nil {
+			s.server.Close()
+		}
+	}
+	for range running {
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
