@@ -32,6 +32,7 @@ const (
 	signLimit = 20 * time.Second
 	postLimit = 2 * time.Minute
 	fileLimit = 5 * time.Second
+	logsLimit = 2 * time.Minute // of all data holders
 )
 
 // The smallest terminal that the app draws in.

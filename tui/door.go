@@ -48,6 +48,10 @@ type Session struct {
 	Head func(ctx context.Context) (Head, error)
 	// Posted gives the block in which this session saw a root anchored.
 	Posted func(root common.Hash) (block uint64, known bool)
+	// Audit follows the logs of the data holders in the address book, as far as a
+	// grant opens them, and gives how many it followed to their end. The error
+	// tells of the others.
+	Audit func(ctx context.Context) (followed int, err error)
 	// Shut closes all that the session holds open.
 	Shut func()
 }

@@ -35,13 +35,19 @@ func furnished(t testing.TB, look Look) *rig {
 		t.Fatal(err)
 	}
 	r.clock = began.AddDate(0, 0, -10)
-	r.gives(cardiology, 0, 40, labs, meds)
+	given := r.gives(cardiology, 0, 40, labs, meds)
 	r.gives(school, 0, 12, "patient/Immunization.rs")
 	r.gives(oximeter, 15, 45, "patient/Observation.rs?category=vital-signs")
 	if err := r.door.wallet.Verify(t.Context(), riverside.Signer.Address()); err != nil {
 		t.Fatal(err)
 	}
 	r.clock = began
+	refused := r.used(bridge, 95, 0)
+	refused.Interaction, refused.Target, refused.Outcome, refused.Released = wallet.UseToken, "patient/Observation.rs?category=vital-signs", "Revoked", nil
+	r.tells(1, r.used(given, 3*24*60, 26), refused)
+	if _, err := r.door.logs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	r.takes(r.asks(cardiology, "pre-operative review", func(q *consent.Request) {
 		q.Holders = []common.Address{riverside.Signer.Address()}
 		q.Scopes[0].Sensitivities = consent.Genetic

@@ -162,11 +162,12 @@ func (l *lines) run() error {
 			fmt.Sprintf("See who has access (%d active, %d end soon)", s.active, s.soon),
 			fmt.Sprintf("Answer a request (%d waiting)", len(s.Waiting)),
 			"Add a request", "Take access back", "Give access on your own",
-			"See what happened", "See and verify people", "The wallet: card, backup, network", "Quit")
+			"See what happened", "See and verify people", "The wallet: card, backup, network",
+			"Ask the data holders who looked at your record", "Quit")
 		if err != nil {
 			return err
 		}
-		tasks := []func() error{l.access, l.answer, l.add, l.revoke, l.give, l.activity, l.people, l.wallet}
+		tasks := []func() error{l.access, l.answer, l.add, l.revoke, l.give, l.activity, l.people, l.wallet, l.whoLooked}
 		if task == len(tasks) {
 			return nil
 		}
@@ -591,12 +592,29 @@ func (l *lines) somebody() (common.Address, error) {
 func (l *lines) activity() error {
 	for i := range l.m.state.Events {
 		e := &l.m.state.Events[i]
+		if e.Told != nil {
+			l.say("%s: %s, %s: %s %s at the data holder %s", moment(e.Time), acts[e.Act], provenWord(e), l.m.useWho(e, wide), e.Told.Did, l.m.who(e.Told.Holder, wide))
+			continue
+		}
 		l.say("%s: %s %s", moment(e.Time), acts[e.Act], l.m.eventWho(e, wide))
 	}
 	if len(l.m.state.Events) == 0 {
 		l.say("Nothing happened yet.")
 	}
 	return nil
+}
+
+// whoLooked asks the data holders, and says what they tell.
+func (l *lines) whoLooked() error {
+	followed, err := within(l, logsLimit, l.m.session.Audit)
+	l.say("Read %s.", count(followed, "log"))
+	if err != nil {
+		l.say("Not all: %s.", plain(err))
+	}
+	if err := l.load(); err != nil {
+		return err
+	}
+	return l.activity()
 }
 
 func (l *lines) people() error {

@@ -63,7 +63,7 @@ func TestLinesApproveNarrowedThenRevoke(t *testing.T) {
 		"y", // write it to a file
 		"4", "2", "2", "n",
 		"4", "2", "2", "y",
-		"6", "9")
+		"6", "10")
 	said(t, out, "Answer a request (0 waiting)", "Not taken: open the request", "The request waits for your answer", "“Cardiology clinic”", "first request from this key",
 		"“pre-operative review”", "Not given: read and search", "You would sign:", "Sign this?", "Sent: waiting for the chain.", "Anchored: it counts from now on.",
 		"Written to /home/pat/0x", "See who has access (1 active", "1 grant that counts now", "Revoked: 1 grant ended.", "revoked: the grant with “Cardiology clinic”")
@@ -83,14 +83,14 @@ func TestLinesSignNothingByThemselves(t *testing.T) {
 	r := newRig(t, Look{})
 	r.takes(r.asks(r.other("Study"), "", func(q *consent.Request) { q.Holders = []common.Address{{}} }, labs))
 	for _, word := range []string{"", "y", "yes", "accept it"} {
-		said(t, r.answers("2", "2", "2", word, "1", "9"), "Risk any-holder", "Nothing was signed: the answer was no.")
+		said(t, r.answers("2", "2", "2", word, "1", "10"), "Risk any-holder", "Nothing was signed: the answer was no.")
 	}
 	r.answers("2", "2", "2") // the input ends
 	if len(r.door.signer.signed()) != 0 {
 		t.Fatal("something was signed")
 	}
-	said(t, r.answers("2", "2", "3", "y", "6", "9"), "Denied: nothing was signed.", "you denied a request of “Study”")
-	said(t, r.answers("2", "9"), "Nobody asks for anything.")
+	said(t, r.answers("2", "2", "3", "y", "6", "10"), "Denied: nothing was signed.", "you denied a request of “Study”")
+	said(t, r.answers("2", "10"), "Nobody asks for anything.")
 }
 
 func TestLinesGiveAndVerify(t *testing.T) {
@@ -101,7 +101,7 @@ func TestLinesGiveAndVerify(t *testing.T) {
 	}
 	out := r.answers("7", "2", textOf(t, card), "7", "3", "y", // people
 		"5", "3", "1", "y", "n", "n", "n", "n", "n", "n", "2", "accept", "n", // give
-		"8", "3", "Pat", "8", "2", "8", "1", "9")
+		"8", "3", "Pat", "8", "2", "8", "1", "10")
 	said(t, out, "“Dr. Okoro”", "not verified", card.Card.Account.Hex(), "Verified.", "verified", "Give laboratory results (patient/Observation.rs?category=laboratory)?",
 		"Risk any-holder", "Anchored", "network         local", "Your card is in /home/pat/0x", "calls itself    “Pat”")
 	if n := len(r.door.signer.signed()); n != 1 {
@@ -117,12 +117,12 @@ func TestLinesFirstRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	said(t, r.answers("1"), "Welcome to Assent", "What it is not")
-	said(t, r.answers("3", "2", "one two", phrase, "1", "9"), "has 2 words", "Network clinic", "See who has access (0 active")
+	said(t, r.answers("3", "2", "one two", phrase, "1", "10"), "has 2 words", "Network clinic", "See who has access (0 active")
 	if !r.door.restored {
 		t.Error("it is not known to be restored")
 	}
 	words := strings.Fields(phrase)
-	said(t, r.answers("8", "4", "n", "8", "4", "y", words[2], "wrong", words[12], words[22], "8", "5", "1", "9"),
+	said(t, r.answers("8", "4", "n", "8", "4", "y", words[2], "wrong", words[12], words[22], "8", "5", "1", "10"),
 		"Write these 24 words", "24 "+words[23], "That is another word", "done: the phrase is on paper", "Which network?", "Network local")
 	if !r.door.backedUp {
 		t.Error("the backup was not remembered")

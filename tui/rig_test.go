@@ -188,6 +188,7 @@ type testDoor struct {
 	password string
 	backedUp bool
 	closed   int
+	logs     func(context.Context) (int, error)
 	mu       sync.Mutex
 }
 
@@ -221,6 +222,12 @@ func (d *testDoor) Open(_ context.Context, password []byte) (*Session, error) {
 			defer d.ledger.mu.Unlock()
 			block, known := d.ledger.blocks[root]
 			return block, known
+		},
+		Audit: func(ctx context.Context) (int, error) {
+			if err := d.ledger.answer(ctx); err != nil {
+				return 0, err
+			}
+			return d.logs(ctx)
 		},
 		Shut: func() {
 			d.mu.Lock()
@@ -335,7 +342,7 @@ func newRig(t testing.TB, look Look) *rig {
 	t.Helper()
 	r := &rig{t: t, clock: began, msgs: make(chan tea.Msg, 100)}
 	l := &ledger{block: 1204, now: r.now, anchored: map[common.Hash]uint64{}, revoked: map[common.Hash]uint64{}, blocks: map[common.Hash]uint64{}}
-	r.door = &testDoor{t: t, folder: t.TempDir(), ledger: l, status: Status{
+	r.door = &testDoor{t: t, logs: func(context.Context) (int, error) { return 0, nil }, folder: t.TempDir(), ledger: l, status: Status{
 		Wallet: "default", Network: "local", Networks: []string{"local", "clinic"},
 		Profile: wallet.Profile{Address: keyOf(t, nil).Address(), Secret: wallet.InKeyring, Backup: true},
 	}}

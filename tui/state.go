@@ -123,7 +123,9 @@ func (s *state) gather() {
 	}
 	for i := range s.Events {
 		e := &s.Events[i]
-		if e.Request != nil {
+		if e.Told != nil {
+			s.hays.events = append(s.hays.events, hayOf(e.Other.Hex()+" "+e.Grant.Hex()+" "+e.Told.Holder.Hex(), acts[e.Act], provenWord(e), name(e.Other), e.Told.Did, name(e.Told.Holder), date(e.Time)))
+		} else if e.Request != nil {
 			s.hays.events = append(s.hays.events, asked(e.Request, acts[e.Act], date(e.Time)))
 		} else {
 			s.hays.events = append(s.hays.events, hayOf(e.Other.Hex()+" "+e.Grant.Hex(), acts[e.Act], name(e.Other), date(e.Time)))

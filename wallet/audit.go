@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -221,7 +222,12 @@ type Audited struct {
 // network, in the order of their addresses. Where rows of the store are damaged,
 // it gives the others and an error that names them.
 func (w *Wallet) Audited(ctx context.Context) ([]Audited, error) {
-	records, damaged := w.Documents.List(ctx, kindUse)
+	return w.audited(ctx, math.MaxInt32)
+}
+
+// audited gives that, with the newest n entries that came.
+func (w *Wallet) audited(ctx context.Context, n int) ([]Audited, error) {
+	records, damaged := w.Documents.newest(ctx, kindUse, n)
 	if damaged != nil && !errors.Is(damaged, ErrDamaged) {
 		return nil, damaged
 	}

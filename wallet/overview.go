@@ -42,8 +42,8 @@ type Entry struct {
 // Act is what happened.
 type Act string
 
-// The acts that a wallet knows of. That somebody else used a grant only the
-// data holder knows.
+// The acts that a wallet knows of. That somebody else used a grant it knows from
+// the logs of data holders, as far as it followed them (Wallet.Audit).
 const (
 	ActSigned   Act = "signed"   // this wallet signed a grant
 	ActReceived Act = "received" // this wallet first used a grant that it was given
@@ -52,6 +52,8 @@ const (
 	ActExpired  Act = "expired"  // a grant came to its end
 	ActAsked    Act = "asked"    // a request came in
 	ActDenied   Act = "denied"   // a request was denied
+	ActUsed     Act = "used"     // somebody used a grant at a data holder
+	ActRefused  Act = "refused"  // a data holder refused it to somebody
 )
 
 // Event is one act at one time.
@@ -61,6 +63,8 @@ type Event struct {
 	Grant   common.Hash // of acts on a grant: its id; else zero
 	Other   common.Address
 	Request *consent.RequestDocument // of acts on a request; else nil
+	Told    *Told                    // of acts at a data holder, as it tells them; else nil
+	Proven  uint64                   // of these: since when the chain has a root over them, unix seconds; 0: it has none
 }
 
 // Watch gives overviews of a wallet, one after the other. It remembers of each
@@ -236,6 +240,13 @@ func (w *Wallet) complete(ctx context.Context, o *Overview) (err error) {
 		}
 		o.Events = append(o.Events, events...)
 	}
+	logs, err := w.audited(ctx, shownUses)
+	if err := o.kept(err); err != nil {
+		return err
+	}
+	for i := range logs {
+		o.Events = append(o.Events, logs[i].events()...)
+	}
 	slices.SortStableFunc(o.Events, func(a, b Event) int {
 		if a.Time != b.Time {
 			return cmp.Compare(b.Time, a.Time)
@@ -246,7 +257,26 @@ func (w *Wallet) complete(ctx context.Context, o *Overview) (err error) {
 }
 
 // order is that of acts at the same second.
-var order = map[Act]int{ActAsked: 1, ActDenied: 2, ActSigned: 3, ActReceived: 3, ActAnchored: 4, ActExpired: 5, ActRevoked: 5}
+var order = map[Act]int{ActAsked: 1, ActDenied: 2, ActSigned: 3, ActReceived: 3, ActAnchored: 4, ActUsed: 5, ActRefused: 5, ActExpired: 6, ActRevoked: 6}
+
+// shownUses is how many of the newest entries of logs an overview tells.
+const shownUses = 2000
+
+// events gives what a data holder's log tells. Its times are the holder's.
+func (a *Audited) events() []Event {
+	var events []Event
+	for _, t := range Tell(a.Uses) {
+		e := Event{Time: t.Time, Act: ActUsed, Grant: t.Grant, Other: t.Grantee, Told: &t}
+		if t.Denied {
+			e.Act = ActRefused
+		}
+		if t.Last <= a.Trail.Proven.Number {
+			e.Proven = a.Trail.Anchored
+		}
+		events = append(events, e)
+	}
+	return events
+}
 
 // ended gives the block time of the first reveal that ended the grant or one
 // above it; 0: none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -134,6 +135,48 @@ func (o *auditOptions) follow(ctx context.Context, w *wallet.Wallet, s *source, 
 		}
 	}
 	return followLog(ctx, w, s.Gateway, grant)
+}
+
+// followLogs follows the logs of all data holders in the address book that a
+// grant opens, side by side: see tui.Session. It signs no grant.
+func followLogs(ctx context.Context, w *wallet.Wallet) (followed int, err error) {
+	known, err := w.Holders(ctx)
+	if err != nil && !errors.Is(err, wallet.ErrDamaged) {
+		return 0, err
+	}
+	if len(known) == 0 {
+		return 0, errors.New("the address book is empty: add a data holder with “assent holder add”")
+	}
+	names, err := w.Names(ctx)
+	if err != nil {
+		return 0, err
+	}
+	failed := make([]error, len(known))
+	var group sync.WaitGroup
+	slots := make(chan struct{}, sideBySide)
+	for i, at := range known {
+		group.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			grant, err := w.AuditGrant(ctx, at.Account)
+			if err == nil && grant == nil {
+				err = errors.New("no grant opens its log: sign one with “assent audit”, once")
+			}
+			if err == nil {
+				err = followLog(ctx, w, at, grant)
+			}
+			if err != nil {
+				failed[i] = fmt.Errorf("%s: %w", calledAt(names, at), err)
+			}
+		})
+	}
+	group.Wait()
+	for _, err := range failed {
+		if err == nil {
+			followed++
+		}
+	}
+	return followed, errors.Join(failed...)
 }
 
 // followLog follows the log of a data holder with a grant that opens it.

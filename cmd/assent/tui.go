@@ -125,8 +125,10 @@ func (d *door) Open(ctx context.Context, password []byte) (session *tui.Session,
 		return nil, err
 	}
 	seen := &seenChain{chain: c, posted: make(map[common.Hash]uint64)}
+	w := &wallet.Wallet{Signer: key, Documents: documents, Registry: seen, Domain: c.domain, Now: d.now, Restored: profile.Restored}
 	return &tui.Session{
-		Wallet: &wallet.Wallet{Signer: key, Documents: documents, Registry: seen, Domain: c.domain, Now: d.now, Restored: profile.Restored},
+		Wallet: w,
+		Audit:  func(ctx context.Context) (int, error) { return followLogs(ctx, w) },
 		Head: func(ctx context.Context) (tui.Head, error) {
 			head, err := c.Head(ctx)
 			return tui.Head{Block: head.Number, Time: head.Time}, err
