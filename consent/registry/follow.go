@@ -23,8 +23,9 @@ import (
 )
 
 const (
-	// followEvery is how often the endpoints are asked for their latest block.
-	followEvery = 500 * time.Millisecond
+	// followEvery is how often the endpoints are asked for their latest block, and
+	// followAtMost how often where somebody waits for it.
+	followEvery, followAtMost = 500 * time.Millisecond, 50 * time.Millisecond
 
 	// unsafe is how many blocks below the head are read one by one, by hash, so
 	// that no reorganisation and no endpoint that is behind can hide an entry.
@@ -87,7 +88,13 @@ func (m *Mirror) Follow(ctx context.Context) error {
 	defer f.group.Wait()
 	defer cancel()
 	group.Go(func() { m.postPending(ctx) })
+	m.running(true)
+	defer m.running(false)
 	for {
+		earliest := time.After(followAtMost)
+		m.mu.Lock()
+		m.began++
+		m.mu.Unlock()
 		level, err := f.round(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -95,13 +102,38 @@ func (m *Mirror) Follow(ctx context.Context) error {
 		m.mu.Lock()
 		m.failure = err
 		m.mu.Unlock()
+		m.roundEnded()
 		if err == nil && !level {
 			continue // there is more to read
 		}
-		if err := pause(ctx, followEvery); err != nil {
-			return err
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-earliest:
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-m.nudge:
+		case <-time.After(followEvery - followAtMost):
 		}
 	}
+}
+
+func (m *Mirror) running(is bool) {
+	m.mu.Lock()
+	m.following = is
+	m.mu.Unlock()
+	m.roundEnded()
+}
+
+// roundEnded tells those who wait for it.
+func (m *Mirror) roundEnded() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = m.began
+	close(m.roundEnds)
+	m.roundEnds = make(chan struct{})
 }
 
 // follower is what Follow knows between two rounds.

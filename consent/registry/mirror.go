@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +33,7 @@ type Mirror struct {
 	db      *database.DB
 	version atomic.Uint64
 	pending chan struct{} // something waits to be posted
+	nudge   chan struct{} // somebody waits for the next round of Follow
 
 	mu       sync.Mutex
 	lookups  map[int]*sql.Stmt // by how many keys they take
@@ -38,6 +41,10 @@ type Mirror struct {
 	head     uint64            // the highest block that an endpoint showed
 	failure  error             // why it is not level; nil when it is
 	unposted error             // why what waits is not posted; nil when nothing waits
+
+	following    bool // Follow runs
+	began, ended int  // rounds of it
+	roundEnds    chan struct{}
 }
 
 // The copy. What is looked up by key is a kind and a hash or an address. An
@@ -70,7 +77,7 @@ func OpenMirror(ctx context.Context, path string, c *Client) (*Mirror, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the copy of the registry: %w", err)
 	}
-	m := &Mirror{client: c, db: db, lookups: make(map[int]*sql.Stmt), pending: make(chan struct{}, 1)}
+	m := &Mirror{client: c, db: db, lookups: make(map[int]*sql.Stmt), pending: make(chan struct{}, 1), nudge: make(chan struct{}, 1), roundEnds: make(chan struct{})}
 	if err := m.identify(ctx); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open the copy of the registry in %s: %w", path, err)
@@ -201,14 +208,21 @@ func (m *Mirror) age(p position, level time.Time) (time.Duration, error) {
 // and retirements that were ever seen. What contract accounts say is asked of an
 // endpoint at this very block. The age counts from when an endpoint was last
 // asked that showed nothing newer; on networks that make blocks all the time,
-// from the block's own time where that is longer ago.
+// from the block's own time where that is longer ago. Where an anchor is not
+// there while Follow runs, the chain is looked at once more first, since it may
+// have been confirmed a moment ago.
 //
 // The error is ErrNoCopy before the copy was complete for the first time, a
 // database.Error, or one of Client.Read.
 func (m *Mirror) State(ctx context.Context, need consent.Entries) (consent.State, error) {
-	for {
+	for looked := false; ; {
 		version := m.Version()
 		state, err := m.copied(ctx, need)
+		if err == nil && !looked && slices.Contains(slices.Collect(maps.Values(state.Anchored)), 0) {
+			m.waitForRound(ctx)
+			looked = true
+			continue
+		}
 		if err != nil || len(need.Signatures) == 0 {
 			return state, err
 		}
@@ -219,6 +233,35 @@ func (m *Mirror) State(ctx context.Context, need consent.Entries) (consent.State
 			return consent.State{}, err
 		}
 		// The block may be gone, and the copy went on.
+	}
+}
+
+// waitForRound waits for a round of Follow that begins from now on, where it runs
+// and is not too slow.
+func (m *Mirror) waitForRound(ctx context.Context) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	patience := time.NewTimer(roundPatience)
+	defer patience.Stop()
+	for before := m.began; m.following && m.ended <= before; {
+		select {
+		case m.nudge <- struct{}{}:
+		default:
+		}
+		ends := m.roundEnds
+		m.mu.Unlock()
+		waits := true
+		select {
+		case <-ends:
+		case <-patience.C:
+			waits = false
+		case <-ctx.Done():
+			waits = false
+		}
+		m.mu.Lock()
+		if !waits {
+			return
+		}
 	}
 }
 

@@ -223,6 +223,9 @@ func TestMirrorFollows(t *testing.T) {
 	if _, err := c.Anchor(limited(t), filler("root", 0)); err != nil {
 		t.Fatal(err)
 	}
+	if state := stateOf(t, m, needs(1)); state.Anchored[filler("root", 0)] == 0 {
+		t.Error("an anchor that is confirmed does not count at once")
+	}
 	if _, err := c.Revoke(limited(t), []common.Hash{filler("secret", 0)}); err != nil {
 		t.Fatal(err)
 	}
@@ -251,11 +254,16 @@ func TestMirrorFollows(t *testing.T) {
 	}
 }
 
-// TestMirrorReorg is on anvil, which takes five blocks back: an anchor in them
+// TestMirrorReorg is on anvil, which takes nine blocks back: an anchor in them
 // does not count any more, while a revocation and a retirement do, and are
 // posted again, also by a mirror that was opened since.
 func TestMirrorReorg(t *testing.T) {
 	t.Parallel()
+	t.Run("kept open", func(t *testing.T) { t.Parallel(); testMirrorReorg(t, false) })
+	t.Run("opened again", func(t *testing.T) { t.Parallel(); testMirrorReorg(t, true) })
+}
+
+func testMirrorReorg(t *testing.T, reopen bool) {
 	n, r := anvil(t, "--no-mining")
 	n.Confirmations = 3
 	c := placed(t, n, r, payerOf(0))
@@ -303,10 +311,10 @@ func TestMirrorReorg(t *testing.T) {
 	if chain, err := c.Read(limited(t), need); err != nil || chain.Revoked[need.Revocations[0]] != 0 {
 		t.Fatalf("the revocation was not dropped: %v, %v", chain, err)
 	}
-	stop()
-
-	again := mirrored(t, c, path)
-	following(t, again)
+	if reopen {
+		stop()
+		following(t, mirrored(t, c, path))
+	}
 	eventually(t, "both on chain again", func() bool {
 		do(t, r, nil, "evm_mine")
 		chain, err := c.Read(limited(t), need)
