@@ -170,6 +170,16 @@ func (w *Wallet) Send(ctx context.Context, relays []Relay, to common.Address, le
 	return "", fmt.Errorf("the letter is not sent: %w", errors.Join(why...))
 }
 
+// Enclose gives the letter that takes a grant to its grantee, with a cover note
+// where the address book has all data holders that the grant names.
+func (w *Wallet) Enclose(ctx context.Context, grant *consent.GrantDocument) *consent.Letter {
+	letter := &consent.Letter{Grants: []consent.GrantDocument{*grant}}
+	if note, err := w.Cover(ctx, HoldersOf(grant.Provisions)); err == nil {
+		letter.Covers = []consent.Cover{*note}
+	}
+	return letter
+}
+
 func (w *Wallet) sendBy(ctx context.Context, relay Relay, to common.Address, letter *consent.Letter) error {
 	card, err := relay.Card(ctx, to)
 	if err != nil {

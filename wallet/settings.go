@@ -79,6 +79,8 @@ type Network struct {
 	ChainID       uint64
 	Registry      common.Address // zero: the address that it has on every chain
 	Confirmations uint64         // blocks; 0: the chain's own finality
+	Relays        []string       // URLs as consent.ParseGatewayURL reads them; the next is tried where one fails
+	RelayToken    string         // which admits to them; empty: none is needed
 }
 
 // ErrNoWallet says that no wallet was made or chosen yet.
@@ -143,6 +145,8 @@ type (
 		ChainID       uint64   `toml:"chain_id"`
 		Registry      string   `toml:"registry,omitempty"`
 		Confirmations uint64   `toml:"confirmations"`
+		Relay         []string `toml:"relay,omitempty"`
+		RelayToken    string   `toml:"relay_token,omitempty"`
 	}
 )
 
@@ -227,7 +231,7 @@ func parseSettings(text []byte) (*Settings, error) {
 				return nil, fmt.Errorf("the registry of the network %s: %w", consent.Quote(name), err)
 			}
 		}
-		s.AddNetwork(name, Network{n.Endpoints, n.ChainID, registry, n.Confirmations})
+		s.AddNetwork(name, Network{n.Endpoints, n.ChainID, registry, n.Confirmations, n.Relay, n.RelayToken})
 	}
 	return s, s.check()
 }
@@ -258,7 +262,7 @@ func (s *Settings) file() settingsFile {
 		if n.Registry != (common.Address{}) {
 			registry = n.Registry.Hex()
 		}
-		f.Networks[name] = networkFile{n.Endpoints, n.ChainID, registry, n.Confirmations}
+		f.Networks[name] = networkFile{n.Endpoints, n.ChainID, registry, n.Confirmations, n.Relays, n.RelayToken}
 	}
 	return f
 }
@@ -310,6 +314,11 @@ func (n *Network) check() error {
 	for _, endpoint := range n.Endpoints {
 		if err := checkEndpoint(endpoint); err != nil {
 			return err
+		}
+	}
+	for _, relay := range n.Relays {
+		if _, err := consent.ParseGatewayURL(relay); err != nil {
+			return fmt.Errorf("a relay: %w", err)
 		}
 	}
 	if n.ChainID == 0 || n.ChainID > maxNumber {

@@ -148,9 +148,9 @@ against your grants, and you can end any of them at any time.`,
 		}
 	}
 	add(groupPatient, tuiCommand(a), initCommand(a), cardCommand(a), grantCommand(a), batchCommand(a), revokeCommand(a), grantsCommand(a), showCommand(a), auditCommand(a), holderCommand(a))
-	add(groupClinician, requestCommand(a), accessCommand(a), fetchCommand(a), handoffCommand(a))
+	add(groupClinician, requestCommand(a), inboxCommand(a), accessCommand(a), fetchCommand(a), handoffCommand(a))
 	add(groupHolder, verifyCommand(a), releaseCommand(a), gatewayCommand(a))
-	add(groupOperator, networkCommand(a), chainCommand(a), walletCommand(a), observeCommand(a), demoCommand(a), manCommand())
+	add(groupOperator, networkCommand(a), chainCommand(a), relayCommand(a), walletCommand(a), observeCommand(a), demoCommand(a), manCommand())
 	return root
 }
 

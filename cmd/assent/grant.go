@@ -25,6 +25,7 @@ type consentOptions struct {
 	handoffs uint8
 	yes      bool
 	accepted []string
+	send     bool
 }
 
 func (o *consentOptions) add(c *cobra.Command) {
@@ -33,6 +34,7 @@ func (o *consentOptions) add(c *cobra.Command) {
 	flags.Uint8Var(&o.handoffs, "handoffs", 0, "how many times in a row it may be passed on, each time no wider")
 	flags.BoolVar(&o.yes, "yes", false, "sign without asking; every risk must be accepted by name")
 	flags.StringArrayVar(&o.accepted, "accept-risk", nil, "accept this risk without asking (repeatable)")
+	flags.BoolVar(&o.send, "send", false, "also send it to the mailbox of whoever gets it, sealed, by a relay of the network")
 	o.span.add(flags)
 }
 
@@ -117,7 +119,7 @@ func runGrant(ctx context.Context, o *grantOptions) error {
 			if err != nil {
 				return err
 			}
-			return errors.Join(o.document(answered.Grant), o.writeNote(note))
+			return errors.Join(o.document(answered.Grant), o.writeNote(note), o.sendGrant(ctx, w, answered.Grant))
 		}
 		return err
 	})
@@ -338,6 +340,17 @@ func (o *consentOptions) sign(ctx context.Context, w *wallet.Wallet, draft *wall
 	o.say("anchored: the chain has it, so it counts")
 	if err := o.document(grant); err != nil {
 		return fmt.Errorf("print the grant: %w; it counts and is kept: print it again with “assent show %s --document”", err, grant.ID())
+	}
+	return o.sendGrant(ctx, w, grant)
+}
+
+// sendGrant sends a grant to whoever it is given to, where that is asked for.
+func (o *consentOptions) sendGrant(ctx context.Context, w *wallet.Wallet, grant *consent.GrantDocument) error {
+	if !o.send {
+		return nil
+	}
+	if err := o.deliver(ctx, w, grant.Grant.Grantee, w.Enclose(ctx, grant)); err != nil {
+		return fmt.Errorf("%w; the grant counts and is kept: hand it over as a file, which “assent show %s --document” prints", err, grant.ID())
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ type network struct {
 	ChainID       uint64   `json:"chainId"` // 0: the embedded chain, before it is opened
 	Registry      string   `json:"registry"`
 	Confirmations uint64   `json:"confirmations"`
+	Relays        []string `json:"relays"` // in the order in which they are tried
 	Current       bool     `json:"current"`
 }
 
@@ -51,18 +52,18 @@ func networkListCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list := []network{{Name: wallet.Local, Endpoints: []string{}, Registry: registry.Address.Hex(), Confirmations: 1, Current: settings.Network == wallet.Local}}
+			list := []network{{Name: wallet.Local, Endpoints: []string{}, Relays: []string{}, Registry: registry.Address.Hex(), Confirmations: 1, Current: settings.Network == wallet.Local}}
 			for _, name := range slices.Sorted(maps.Keys(settings.Networks)) {
 				list = append(list, networkAs(name, settings.Networks[name], settings.Network == name))
 			}
 			return a.result(list, func(out io.Writer) {
-				rows := [][]string{{"", "NAME", "CHAIN", "REGISTRY", "CONFIRMATIONS", "ENDPOINTS"}}
+				rows := [][]string{{"", "NAME", "CHAIN", "REGISTRY", "CONFIRMATIONS", "ENDPOINTS", "RELAYS"}}
 				for _, n := range list {
 					chain, endpoints := fmt.Sprint(n.ChainID), strings.Join(n.Endpoints, " ")
 					if n.Name == wallet.Local {
 						chain, endpoints = "its own", "embedded"
 					}
-					rows = append(rows, []string{mark(n.Current), n.Name, chain, n.Registry, fmt.Sprint(n.Confirmations), endpoints})
+					rows = append(rows, []string{mark(n.Current), n.Name, chain, n.Registry, fmt.Sprint(n.Confirmations), endpoints, strings.Join(n.Relays, " ")})
 				}
 				table(out, rows)
 			})
@@ -73,7 +74,7 @@ func networkListCommand(a *app) *cobra.Command {
 // networkAs shows a network; of its endpoints no more than the host, since the
 // rest may hold a key.
 func networkAs(name string, n wallet.Network, current bool) network {
-	shown := network{Name: name, ChainID: n.ChainID, Registry: registry.Address.Hex(), Confirmations: n.Confirmations, Current: current}
+	shown := network{Name: name, ChainID: n.ChainID, Registry: registry.Address.Hex(), Confirmations: n.Confirmations, Current: current, Relays: append([]string{}, n.Relays...)}
 	if n.Registry != registry.Address && n.Registry.Big().Sign() != 0 {
 		shown.Registry = n.Registry.Hex()
 	}
@@ -89,6 +90,8 @@ type networkAddOptions struct {
 	chainID       uint64
 	registry      string
 	confirmations uint64
+	relays        []string
+	relayToken    string
 }
 
 func networkAddCommand(a *app) *cobra.Command {
@@ -100,10 +103,15 @@ func networkAddCommand(a *app) *cobra.Command {
 --chain-id gives it. The registry's address is the same on every network that has
 the deployment proxy; only for one that lacks it, --registry names the address.
 
+A relay pays for what wallets anchor and revoke, so that nobody needs coins, and
+delivers sealed letters; with several, the next is tried where one does not answer
+in time. It sees neither grants nor records.
+
 On a public chain, let --confirmations be as many blocks as its reorganisations
 are deep. A revocation counts at once in any case.`,
-		Example: `  assent network add clinic --rpc https://chain.example/rpc --rpc https://spare.example/rpc --confirmations 12`,
-		Args:    exactly(1, "the name of a network"),
+		Example: `  assent network add clinic --rpc https://chain.example/rpc --rpc https://spare.example/rpc --confirmations 12
+  assent network add clinic --rpc https://chain.example/rpc --relay https://relay.example`,
+		Args: exactly(1, "the name of a network"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runNetworkAdd(cmd.Context(), o, args[0])
 		},
@@ -113,6 +121,8 @@ are deep. A revocation counts at once in any case.`,
 	flags.Uint64Var(&o.chainID, "chain-id", 0, "the chain's id (default as the first endpoint says)")
 	flags.StringVar(&o.registry, "registry", "", "the registry's address, only where the network lacks the deployment proxy")
 	flags.Uint64Var(&o.confirmations, "confirmations", 1, "how many blocks must hold an entry before it counts")
+	flags.StringArrayVar(&o.relays, "relay", nil, "the URL of a relay (repeatable, tried in order)")
+	flags.StringVar(&o.relayToken, "relay-token-file", "", "file of the token that admits to the relays, where they want one")
 	return c
 }
 
@@ -120,11 +130,16 @@ func runNetworkAdd(ctx context.Context, o *networkAddOptions, name string) error
 	if len(o.rpc) == 0 {
 		return usagef("a network needs at least one --rpc")
 	}
-	added := wallet.Network{Endpoints: o.rpc, ChainID: o.chainID, Confirmations: max(o.confirmations, 1)}
+	added := wallet.Network{Endpoints: o.rpc, ChainID: o.chainID, Confirmations: max(o.confirmations, 1), Relays: o.relays}
 	var err error
 	if o.registry != "" {
 		if added.Registry, err = consent.ParseAddress(o.registry); err != nil {
 			return usageError{err}
+		}
+	}
+	if o.relayToken != "" {
+		if added.RelayToken, err = readToken(o.relayToken); err != nil {
+			return err
 		}
 	}
 	if added.ChainID == 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/devchain"
 	"github.com/assent-wallet/assent/consent/registry"
+	"github.com/assent-wallet/assent/consent/relay"
 	"github.com/assent-wallet/assent/wallet"
 )
 
@@ -22,7 +23,10 @@ type chain struct {
 	app      *app
 	name     string
 	domain   consent.Domain
-	embedded *devchain.Chain // nil for a network elsewhere
+	embedded *devchain.Chain  // nil for a network elsewhere
+	latest   *registry.Client // the same network, where one block is enough
+	relays   []*relay.Client
+	patience time.Duration // with one relay
 }
 
 // openPatience is how long the embedded chain may take to open; a folder that
@@ -61,10 +65,24 @@ func (a *app) openChain(ctx context.Context, payer registry.Payer) (*chain, erro
 	if at.Registry == (common.Address{}) {
 		at.Registry = registry.Address
 	}
+	c := newChain(a, at, payer)
+	for _, url := range network.Relays {
+		r, err := relay.NewClient(url, network.RelayToken)
+		if err != nil {
+			return nil, err
+		}
+		c.relays = append(c.relays, r)
+	}
+	return c, nil
+}
+
+func newChain(a *app, at registry.Network, payer registry.Payer) *chain {
+	shallow := at
+	shallow.Confirmations = 1
 	return &chain{
-		Client: registry.New(at, payer), app: a, name: name,
-		domain: consent.Domain{ChainID: at.ChainID, Registry: at.Registry},
-	}, nil
+		Client: registry.New(at, payer), latest: registry.New(shallow, payer), app: a, name: at.Name,
+		domain: consent.Domain{ChainID: at.ChainID, Registry: at.Registry}, patience: relayPatience,
+	}
 }
 
 func (a *app) chainFolder() string { return filepath.Join(a.home.Data, "chain") }
@@ -118,31 +136,23 @@ func embeddedChain(a *app, embedded *devchain.Chain) *chain {
 		Name:      wallet.Local,
 		Endpoints: []registry.Endpoint{{Name: "the embedded chain", Dial: embedded.Dial}},
 		ChainID:   embedded.ChainID(),
+		Registry:  registry.Address,
 		OnDemand:  true,
 	}
-	return &chain{
-		Client: registry.New(network, registry.KeyPayer(embedded.Key())), app: a, name: network.Name,
-		domain: consent.Domain{ChainID: network.ChainID, Registry: registry.Address}, embedded: embedded,
-	}
+	c := newChain(a, network, registry.KeyPayer(embedded.Key()))
+	c.embedded = embedded
+	return c
 }
 
 func (c *chain) close() {
 	c.Client.Close()
+	c.latest.Close()
+	for _, r := range c.relays {
+		r.Close()
+	}
 	if c.embedded != nil {
 		c.embedded.Close()
 	}
-}
-
-// Anchor posts a root and waits until it is confirmed.
-func (c *chain) Anchor(ctx context.Context, root common.Hash) (siblings []common.Hash, err error) {
-	posted, err := c.Client.Anchor(ctx, root)
-	return nil, c.posted("anchored", posted, err)
-}
-
-// Revoke posts secrets and waits until they are confirmed.
-func (c *chain) Revoke(ctx context.Context, secrets []common.Hash) error {
-	posted, err := c.Client.Revoke(ctx, secrets)
-	return c.posted("revoked", posted, err)
 }
 
 // Retire posts a retirement and waits until it is confirmed.

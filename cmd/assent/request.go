@@ -16,6 +16,7 @@ type requestOptions struct {
 	reason  string
 	scopes  scopes
 	span    span
+	send    bool
 }
 
 func requestCommand(a *app) *cobra.Command {
@@ -27,13 +28,15 @@ func requestCommand(a *app) *cobra.Command {
 answer. Ask for no more than you need: the patient sees each scope as a sentence
 and may give less.`,
 		Example: `  assent request --patient patient.card.json --scope 'patient/Observation.rs?category=laboratory' \
-         --purpose TREAT --for 30d --reason 'pre-operative review' > labs.request.json`,
+         --purpose TREAT --for 30d --reason 'pre-operative review' > labs.request.json
+  assent request --patient patient.card.json --scope patient/Immunization.rs --for 8w --send`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runRequest(cmd.Context(), o) },
 	}
 	flags := c.Flags()
 	flags.StringVar(&o.patient, "patient", "", "whom to ask: an address, or the file of a card")
 	flags.StringArrayVar(&o.holders, "holder", nil, "whose data: an address, or the file of a card (repeatable; default any data holder)")
+	flags.BoolVar(&o.send, "send", false, "also send it to the patient's mailbox, sealed, by a relay of the network")
 	flags.StringVar(&o.reason, "reason", "", "why, in words for the patient")
 	o.scopes.add(flags, "TREAT")
 	o.span.add(flags)
@@ -71,6 +74,9 @@ func runRequest(ctx context.Context, o *requestOptions) error {
 		if err != nil {
 			return err
 		}
-		return o.document(request)
+		if err := o.document(request); err != nil || !o.send {
+			return err
+		}
+		return o.deliver(ctx, w, patient.account, &consent.Letter{Requests: []consent.RequestDocument{*request}})
 	})
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -158,6 +160,8 @@ func TestStories(t *testing.T) {
 			"mute":   muteCmd,
 			"port":   portCmd,
 			"poor":   poorCmd,
+			"rich":   richCmd,
+			"get":    getCmd,
 		},
 	})
 }
@@ -335,6 +339,30 @@ func poorCmd(ts *testscript.TestScript, neg bool, args []string) {
 	for _, account := range accounts {
 		ts.Check(client.Call(nil, "anvil_setBalance", account, "0x0"))
 	}
+}
+
+// richCmd gives an account coins on anvil: rich $URL $ADDRESS
+func richCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: rich url address")
+	}
+	client, err := rpc.Dial(args[0])
+	ts.Check(err)
+	defer client.Close()
+	ts.Check(client.Call(nil, "anvil_setBalance", args[1], "0x8ac7230489e80000"))
+}
+
+// getCmd puts what an HTTP service answers into a file: get http://127.0.0.1:1/metrics metrics.txt
+func getCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: get url file")
+	}
+	response, err := http.Get(args[0])
+	ts.Check(err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), text, 0o600))
 }
 
 // muteCmd puts the URL of an endpoint that never answers into a variable.

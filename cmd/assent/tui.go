@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/tui"
 	"github.com/assent-wallet/assent/tui/background"
 	"github.com/assent-wallet/assent/wallet"
@@ -147,13 +148,13 @@ type seenChain struct {
 
 // Anchor posts a root and waits until it is confirmed.
 func (c *seenChain) Anchor(ctx context.Context, root common.Hash) (siblings []common.Hash, err error) {
-	posted, err := c.Client.Anchor(ctx, root)
+	siblings, posted, err := c.anchor(ctx, root)
 	if err == nil && posted.Block.Number > 0 {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.posted[root] = posted.Block.Number
+		c.posted[consent.Root(root, siblings)] = posted.Block.Number
 	}
-	return nil, err
+	return siblings, err
 }
 
 func (c *seenChain) block(root common.Hash) (uint64, bool) {

@@ -251,6 +251,8 @@ func (r *Relay) getAnchor(w http.ResponseWriter, req *http.Request) error {
 		case <-rung:
 		case <-req.Context().Done():
 			return req.Context().Err()
+		case <-r.stopped:
+			return errStopping
 		case <-limit:
 			answer(w, http.StatusAccepted, map[string]bool{"pending": true})
 			return nil
@@ -470,6 +472,8 @@ func (r *Relay) getEvents(w http.ResponseWriter, req *http.Request, account comm
 		}
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-r.stopped:
 			return nil
 		case <-rung:
 		case <-look.C:

@@ -86,6 +86,8 @@ type Relay struct {
 	clients  limits
 	boxes    limits
 	streams  streams
+	stopped  chan struct{} // closed by Stop
+	stop     sync.Once
 }
 
 // schema leads from nothing to the tables; see database.Open.
@@ -148,7 +150,7 @@ func Open(ctx context.Context, chain Chain, o Options) (*Relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the relay: %w", err)
 	}
-	r := &Relay{options: o, chain: chain, db: db, sender: newLock(db, o.Database+".sender"), metrics: newMetrics()}
+	r := &Relay{options: o, chain: chain, db: db, stopped: make(chan struct{}), sender: newLock(db, o.Database+".sender"), metrics: newMetrics()}
 	if o.Metrics != nil {
 		if err := r.metrics.register(o.Metrics); err != nil {
 			db.Close()
@@ -175,6 +177,10 @@ func (r *Relay) Run(ctx context.Context) {
 	all.Go(func() { r.sweep(ctx) })
 	all.Wait()
 }
+
+// Stop ends the requests that only wait, so that a server which is to stop
+// gracefully can. All others are served as before.
+func (r *Relay) Stop() { r.stop.Do(func() { close(r.stopped) }) }
 
 // Handler serves wallets.
 func (r *Relay) Handler() http.Handler { return r.handler() }
