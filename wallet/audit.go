@@ -95,8 +95,8 @@ type Log struct {
 	Read func(event []byte) (use Use, grantor common.Address, err error)
 }
 
-// maxFollowed is how many entries of a log are followed at once.
-const maxFollowed = 200_000
+// maxFollowed is how many entries a log may have.
+const maxFollowed = 1_000_000
 
 // TamperedError says that a data holder's log is not the one that it was, or
 // does not hold together.
@@ -106,20 +106,21 @@ func (e *TamperedError) Error() string { return "the log was tampered with: " + 
 
 func tampered(format string, args ...any) error { return &TamperedError{fmt.Sprintf(format, args...)} }
 
-// Audit follows a data holder's log of this patient to its end and keeps what
-// it says. It checks the hash of each entry and that they make one chain, that
-// this is the chain which was seen before, that what stood under a root still
-// does, and that the newest root is on chain. The error is a *TamperedError
-// where one of these fails; then nothing is kept.
+// Audit follows a data holder's log of this patient from its first entry to its
+// last and keeps what it says. It checks the hash of each entry and that they
+// make one chain, that this is the chain which was seen before, that what stood
+// under a root still does, and that the newest root is on chain. The error is a
+// *TamperedError where one of these fails; then nothing is kept.
 func (w *Wallet) Audit(ctx context.Context, holder common.Address, log Log) (Trail, error) {
 	trail, err := w.trail(ctx, holder)
 	if err != nil {
 		return Trail{}, err
 	}
-	before, at := trail, trail.Proven // what is proven need not be looked at again
-	var uses []Use
-	var under, root = consent.AuditHead{}, common.Hash{} // the newest checkpoint that was met
-	for from := at.Number + 1; from != 0; {
+	before := trail
+	var at, under consent.AuditHead // under the newest checkpoint that was met
+	var root common.Hash
+	var fresh []Use
+	for from := uint64(1); from != 0; {
 		d, err := log.Page(ctx, from)
 		if err != nil {
 			return before, err
@@ -136,8 +137,13 @@ func (w *Wallet) Audit(ctx context.Context, holder common.Address, log Log) (Tra
 		}
 		for i := range d.Entries {
 			e := &d.Entries[i]
-			if e.Number == before.Seen.Number && e.Hash() != before.Seen.Hash {
-				return before, tampered("entry %d or one before it is another than when it was first seen", e.Number)
+			for _, known := range []consent.AuditHead{before.Proven, before.Seen} {
+				if e.Number == known.Number && e.Hash() != known.Hash {
+					return before, tampered("entry %d or one before it is another than when it was first seen", e.Number)
+				}
+			}
+			if e.Number <= before.Seen.Number {
+				continue // kept already
 			}
 			use, grantor, err := log.Read(e.Event)
 			if err != nil {
@@ -147,10 +153,10 @@ func (w *Wallet) Audit(ctx context.Context, holder common.Address, log Log) (Tra
 				return before, fmt.Errorf("entry %d of the log is not about this wallet's record at this data holder", e.Number)
 			}
 			use.Number = e.Number
-			uses = append(uses, use)
+			fresh = append(fresh, use)
 		}
-		if len(uses) > maxFollowed {
-			return before, fmt.Errorf("its log has more than %d entries that are not proven yet", maxFollowed)
+		if to.Number > maxFollowed {
+			return before, fmt.Errorf("its log has more than %d entries", maxFollowed)
 		}
 		if proven != 0 {
 			under, root = d.Checkpoint.Head, d.Checkpoint.Root
@@ -172,7 +178,7 @@ func (w *Wallet) Audit(ctx context.Context, holder common.Address, log Log) (Tra
 			trail.Pending = under.Number
 		}
 	}
-	return trail, w.keepTrail(ctx, holder, trail, uses)
+	return trail, w.keepTrail(ctx, holder, trail, fresh)
 }
 
 func (w *Wallet) trail(ctx context.Context, holder common.Address) (t Trail, err error) {

@@ -112,9 +112,6 @@ func TestAudit(t *testing.T) {
 	if err != nil || trail.Seen.Number != 6 || trail.Proven.Number != 3 || trail.Pending != 6 {
 		t.Errorf("under a root that is not on chain: %+v, %v", trail, err)
 	}
-	if want := []uint64{4, 6}; !slices.Equal(l.asked, want) {
-		t.Errorf("it was asked for the entries from %v on, want %v: what is proven need not be asked for", l.asked, want)
-	}
 	l.seal(true)
 	if trail, err = l.audit(); err != nil || trail.Proven.Number != 6 || trail.Pending != 0 || trail.Root != l.checkpoint.Root {
 		t.Errorf("under a root on chain: %+v, %v", trail, err)
@@ -141,7 +138,10 @@ func TestAuditShowsTampering(t *testing.T) {
 			l.entries[3].Event = []byte(strings.Replace(string(l.entries[3].Event), "TREAT", "HMARKT", 1))
 			l.chain()
 		}},
-		{"an entry under the root rewritten", "does not follow", func(l *holderLog) {
+		{"an entry under the root altered in place", "does not follow", func(l *holderLog) {
+			l.entries[1].Event = []byte(strings.Replace(string(l.entries[1].Event), "TREAT", "HMARKT", 1))
+		}},
+		{"an entry under the root rewritten", "not the one whose hash", func(l *holderLog) {
 			l.entries[1].Event = []byte(strings.Replace(string(l.entries[1].Event), "TREAT", "HMARKT", 1))
 			l.chain()
 		}},
@@ -150,6 +150,11 @@ func TestAuditShowsTampering(t *testing.T) {
 		{"all cut off", "ends with entry 3", func(l *holderLog) { l.entries = l.entries[:3] }},
 		{"the checkpoint gone", "checkpoint has 0 entries", func(l *holderLog) { l.checkpoint = consent.AuditCheckpoint{} }},
 		{"the checkpoint of another", "not proven under the root", func(l *holderLog) { l.checkpoint.Proof[0][0] ^= 1 }},
+		{"all rewritten, with a new root", "another than when it was first seen", func(l *holderLog) {
+			l.entries[1].Event = []byte(strings.Replace(string(l.entries[1].Event), "TREAT", "HMARKT", 1))
+			l.chain()
+			l.seal(false)
+		}},
 		{"a new root over another log", "not the one whose hash", func(l *holderLog) {
 			l.add(1)
 			l.seal(false)
