@@ -31,6 +31,7 @@ var importRules = map[string]struct {
 	"consent/devchain":              {nil, "it is a chain like any other; what is written on it is no concern of its"},
 	"consent/fhir":                  {[]string{"consent"}, "what a scope means for a record does not depend on where the grant was anchored"},
 	"consent/gateway":               {[]string{"consent", "consent/database", "consent/fhir"}, "a data holder's service asks the chain through an interface of its own"},
+	"consent/gateway/load":          {[]string{"consent", "consent/devchain", "consent/gateway", "consent/registry"}, "it measures the service on a real chain, and nothing depends on it"},
 	"consent/relay":                 {[]string{"consent", "consent/database"}, "a sponsor sees 32 bytes, never records or keys"},
 	"wallet":                        {[]string{"consent"}, "keys stay away from networks: what posts comes in as an interface"},
 	"tui":                           {[]string{"wallet", "consent"}, "screens show what the wallet does and do nothing by themselves"},

@@ -1,0 +1,385 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/gateway"
+)
+
+// measure starts the parts, and prints what it measures.
+func measure(ctx context.Context, o options) error {
+	var upstream string
+	stub, err := start(ctx, &upstream, upstreamPart)
+	if err != nil {
+		return err
+	}
+	defer stub.stop()
+	var at opened
+	served, err := start(ctx, &at, gatewayPart, upstream, o.folder)
+	if err != nil {
+		return err
+	}
+	defer served.stop()
+	transport := &http.Transport{MaxIdleConns: 2 * o.connections, MaxIdleConnsPerHost: o.connections, MaxConnsPerHost: o.connections, DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	askers := make([]*asker, o.connections)
+	for i := range askers {
+		if askers[i], err = newAsker(&at, upstream, &http.Client{Transport: transport, Timeout: 30 * time.Second}, i); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("%d connections, %d clinics, %d patients\n", o.connections, clinics, patients)
+
+	if o.exchanges > 0 {
+		exchanged, err := atOnce(ctx, askers, o.exchanges)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("exchanges: %.0f/s, %v, resident %d MB\n", float64(len(exchanged))/o.exchanges.Seconds(), summary(exchanged), served.resident())
+	}
+	straight, _, err := openLoop(ctx, askers, o.rate, min(o.lasts, 5*time.Second), (*asker).readStraight, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("reads straight from the stub: %v\n", summary(straight))
+	// Nothing is measured before all have a token and a connection.
+	if _, _, err := openLoop(ctx, askers, o.rate, time.Second, (*asker).read, nil); err != nil {
+		return err
+	}
+	profiled := make(chan error, 1)
+	if o.profile != "" {
+		go func() {
+			profiled <- fetchProfile(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", at.Profiles, max(1, int(min(o.lasts, time.Minute)/time.Second)-1)), o.profile)
+		}()
+	} else {
+		close(profiled)
+	}
+	fmt.Println("   time  reads/s  answered  resident")
+	began, before := time.Now(), 0
+	took, waited, err := openLoop(ctx, askers, o.rate, o.lasts, (*asker).read, func(answered int) time.Duration {
+		fmt.Printf("%7s  %7.0f  %8d  %5d MB\n", time.Since(began).Round(time.Second), float64(answered-before)/o.every.Seconds(), answered, served.resident())
+		before = answered
+		return o.every
+	})
+	if err != nil {
+		return err
+	}
+	elapsed := time.Since(began)
+	if err := <-profiled; err != nil {
+		return err
+	}
+	if o.heap != "" {
+		if err := fetchProfile(ctx, at.Profiles+"/debug/pprof/heap?gc=1", o.heap); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("reads: %.0f/s of %.0f/s, all right\n", float64(len(took))/elapsed.Seconds(), o.rate)
+	fmt.Printf("  from when each was due: %v\n", summary(waited))
+	fmt.Printf("  from when it was sent:  %v\n", summary(took))
+	fmt.Printf("  added by the gateway:   %v at the median\n", (median(took) - median(straight)).Round(time.Microsecond))
+	return nil
+}
+
+func fetchProfile(ctx context.Context, at, file string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	profile, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = errors.New(answer.Status)
+	}
+	if err != nil {
+		return fmt.Errorf("profile the gateway: %w", err)
+	}
+	return os.WriteFile(file, profile, 0o600)
+}
+
+// openLoop has each asker ask when its turn comes, whether others are answered or
+// not: rate asks per second in all. It gives how long each answer took from when
+// it was sent, and from when it was due, so that what waits behind a slow answer
+// counts. The first wrong answer ends it.
+func openLoop(ctx context.Context, askers []*asker, rate float64, lasts time.Duration, ask func(*asker, context.Context) error, tell func(answered int) time.Duration) (took, waited []time.Duration, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		group    sync.WaitGroup
+		answered atomic.Int64
+		each     = make([][2][]time.Duration, len(askers))
+		begin    = time.Now()
+	)
+	for i, a := range askers {
+		group.Go(func() {
+			for k := i; ctx.Err() == nil; k += len(askers) {
+				due := begin.Add(time.Duration(float64(k) / rate * float64(time.Second)))
+				if due.Sub(begin) >= lasts {
+					return
+				}
+				time.Sleep(time.Until(due))
+				sent := time.Now()
+				if err := ask(a, ctx); err != nil {
+					cancel(err)
+					return
+				}
+				now := time.Now()
+				each[i][0], each[i][1] = append(each[i][0], now.Sub(sent)), append(each[i][1], now.Sub(due))
+				answered.Add(1)
+			}
+		})
+	}
+	told, stop := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	if tell != nil {
+		telling.Go(func() {
+			for wait := tell(0); ; wait = tell(int(answered.Load())) {
+				select {
+				case <-told.Done():
+					return
+				case <-time.After(wait):
+				}
+			}
+		})
+	}
+	group.Wait()
+	stop()
+	telling.Wait()
+	for _, e := range each {
+		took, waited = append(took, e[0]...), append(waited, e[1]...)
+	}
+	return took, waited, context.Cause(ctx)
+}
+
+// atOnce has all askers exchange accesses, one after the other.
+func atOnce(ctx context.Context, askers []*asker, lasts time.Duration) (took []time.Duration, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var group sync.WaitGroup
+	each := make([][]time.Duration, len(askers))
+	end := time.Now().Add(lasts)
+	for i, a := range askers {
+		group.Go(func() {
+			for ctx.Err() == nil && time.Now().Before(end) {
+				sent := time.Now()
+				if err := a.exchange(ctx); err != nil {
+					cancel(err)
+					return
+				}
+				each[i] = append(each[i], time.Since(sent))
+			}
+		})
+	}
+	group.Wait()
+	return slices.Concat(each...), context.Cause(ctx)
+}
+
+func summary(took []time.Duration) string {
+	slices.Sort(took)
+	at := func(part float64) time.Duration {
+		if len(took) == 0 {
+			return 0
+		}
+		return took[int(part*float64(len(took)-1))].Round(10 * time.Microsecond)
+	}
+	return fmt.Sprintf("p50 %v, p99 %v, p99.9 %v, max %v of %d", at(0.5), at(0.99), at(0.999), at(1), len(took))
+}
+
+func median(took []time.Duration) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[len(took)/2]
+}
+
+// asker is a clinic with a key of its own, and a token while it has one.
+type asker struct {
+	at       *opened
+	upstream string
+	http     *http.Client
+	patient  int
+	grant    *consent.GrantDocument
+	account  *ecdsa.PrivateKey
+	key      *ecdsa.PrivateKey // of its proofs
+	binding  common.Hash
+	header   string // of its proofs, encoded
+	next     int    // observation
+	token    string
+	ath      string // of the token
+	until    time.Time
+}
+
+func newAsker(at *opened, upstream string, client *http.Client, i int) (*asker, error) {
+	c := &at.Clinics[i%len(at.Clinics)]
+	a := &asker{at: at, upstream: upstream, http: client, patient: c.Patient, next: i}
+	var err error
+	if a.grant, err = consent.ReadGrant(bytes.NewReader(c.Grant)); err != nil {
+		return nil, err
+	}
+	if a.account, err = crypto.ToECDSA(c.Key); err != nil {
+		return nil, err
+	}
+	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, err
+	}
+	jwk, err := jose.JSONWebKey{Key: &a.key.PublicKey}.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	if a.binding, err = consent.Binding(jwk); err != nil {
+		return nil, err
+	}
+	a.header = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"typ":"dpop+jwt","alg":"ES256","jwk":%s}`, jwk))
+	return a, nil
+}
+
+// proof is one of its key for a request (RFC 9449, section 4.2).
+func (a *asker) proof(method, at, ath string) (string, error) {
+	claims := fmt.Appendf(nil, `{"jti":%q,"htm":%q,"htu":%q,"iat":%d`, rand.Text(), method, at, time.Now().Unix())
+	if ath != "" {
+		claims = fmt.Appendf(claims, `,"ath":%q`, ath)
+	}
+	content := a.header + "." + base64.RawURLEncoding.EncodeToString(append(claims, '}'))
+	digest := sha256.Sum256([]byte(content))
+	r, s, err := ecdsa.Sign(rand.Reader, a.key, digest[:])
+	if err != nil {
+		return "", err
+	}
+	var signature [64]byte
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return content + "." + base64.RawURLEncoding.EncodeToString(signature[:]), nil
+}
+
+// exchange gets a token for a fresh access.
+func (a *asker) exchange(ctx context.Context) error {
+	domain := consent.Domain{ChainID: a.at.ChainID, Registry: a.at.Registry}
+	scopes := []consent.Scope{scope}
+	links, err := a.grant.Open(a.at.Holder, scopes)
+	if err != nil {
+		return err
+	}
+	d := &consent.AccessDocument{Domain: domain, Links: links, Access: consent.Access{
+		Grant: a.grant.Grant.ID(domain), Holder: a.at.Holder, Scopes: scopes, Binding: a.binding, Time: uint64(time.Now().Unix()),
+	}}
+	rand.Read(d.Access.Nonce[:])
+	if d.Signature, err = consent.Sign(d.Access.Digest(domain), a.account); err != nil {
+		return err
+	}
+	document, err := d.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	form := url.Values{
+		"grant_type": {gateway.GrantType}, "subject_token_type": {gateway.SubjectTokenType},
+		"subject_token": {base64.RawURLEncoding.EncodeToString(document)},
+	}
+	proof, err := a.proof(http.MethodPost, a.at.URL+"/token", "")
+	if err != nil {
+		return err
+	}
+	status, body, err := a.send(ctx, http.MethodPost, a.at.URL+"/token", strings.NewReader(form.Encode()), http.Header{
+		"Content-Type": {"application/x-www-form-urlencoded"}, "Dpop": {proof},
+	})
+	if err != nil {
+		return err
+	}
+	var said struct {
+		Token   string `json:"access_token"`
+		Type    string `json:"token_type"`
+		Expires int    `json:"expires_in"`
+		Scope   string `json:"scope"`
+		Patient string `json:"patient"`
+	}
+	if err := json.Unmarshal(body, &said); err != nil || status != http.StatusOK || said.Type != "DPoP" || said.Expires < 60 ||
+		said.Scope != scope.String() || said.Patient != patientOf(a.patient) {
+		return fmt.Errorf("a wrong answer to an exchange: %d %s", status, body)
+	}
+	hash := sha256.Sum256([]byte(said.Token))
+	a.token, a.ath = said.Token, base64.RawURLEncoding.EncodeToString(hash[:])
+	a.until = time.Now().Add(time.Duration(said.Expires-30) * time.Second)
+	return nil
+}
+
+// read reads the next observation through the gateway.
+func (a *asker) read(ctx context.Context) error {
+	if time.Now().After(a.until) {
+		if err := a.exchange(ctx); err != nil {
+			return err
+		}
+	}
+	o := a.turn()
+	at := a.at.URL + "/Observation/" + observationOf(a.patient, o)
+	proof, err := a.proof(http.MethodGet, at, a.ath)
+	if err != nil {
+		return err
+	}
+	return a.expect(ctx, at, http.Header{"Authorization": {"DPoP " + a.token}, "Dpop": {proof}}, o)
+}
+
+// readStraight reads it from the stub.
+func (a *asker) readStraight(ctx context.Context) error {
+	o := a.turn()
+	return a.expect(ctx, a.upstream+"/Observation/"+observationOf(a.patient, o), nil, o)
+}
+
+func (a *asker) turn() int {
+	a.next++
+	return a.next % observations
+}
+
+// expect reads an observation, which has to come as the stub has it.
+func (a *asker) expect(ctx context.Context, at string, header http.Header, o int) error {
+	status, body, err := a.send(ctx, http.MethodGet, at, nil, header)
+	if err != nil {
+		return err
+	}
+	if want := observation(a.patient, o); status != http.StatusOK || !bytes.Equal(body, []byte(want)) {
+		return fmt.Errorf("a wrong answer to a read of %s: %d %s", at, status, body)
+	}
+	return nil
+}
+
+func (a *asker) send(ctx context.Context, method, at string, body io.Reader, header http.Header) (status int, answer []byte, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, at, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	if header != nil {
+		r.Header = header
+	}
+	got, err := a.http.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer got.Body.Close()
+	answer, err = io.ReadAll(got.Body)
+	return got.StatusCode, answer, err
+}
