@@ -82,6 +82,8 @@ type Gateway struct {
 	limiters  *lru.Cache[string, *rate.Limiter] // by network address
 	slots     chan struct{}
 
+	bodyPatience time.Duration // how long a client may take to send a body
+
 	anchoring uint64 // the checkpoint that this gateway was last at
 	shown     struct {
 		sync.Mutex
@@ -133,6 +135,8 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		proofKeys: lru.NewCache[string, *proofKey](cachedKeys),
 		limiters:  lru.NewCache[string, *rate.Limiter](clients),
 		slots:     make(chan struct{}, concurrent),
+
+		bodyPatience: bodyPatience,
 	}
 	g.holder = consent.Holder{
 		Domain: config.Domain, Account: config.Holder, MaxAge: config.MaxAge, Verified: g.verified,

@@ -111,7 +111,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(context.WithValue(r.Context(), servedKey{}, s))
 	a := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
 	if r.ContentLength != 0 {
-		a.control.SetReadDeadline(began.Add(bodyPatience))
+		a.control.SetReadDeadline(began.Add(g.bodyPatience))
 	}
 	header := w.Header()
 	header.Set("X-Request-Id", s.id)

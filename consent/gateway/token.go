@@ -100,6 +100,7 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, access *conse
 	if err := g.begin(ctx, s, n); err != nil {
 		return unavailable(err)
 	}
+	servedOf(ctx).outcome = n.Outcome
 	kind := "DPoP"
 	if s.bearer() {
 		kind = "Bearer"

@@ -253,7 +253,9 @@ func (w *world) grantAs(key *ecdsa.PrivateKey, to common.Address, change func(*c
 }
 
 // secretOf is the revocation secret of a test's grant.
-func secretOf(provisions common.Hash) common.Hash { return common.Hash(crypto.Keccak256(provisions[:])) }
+func secretOf(provisions common.Hash) common.Hash {
+	return common.Hash(crypto.Keccak256(provisions[:]))
+}
 
 // access is a fresh access under a grant, bound to the clinic's key.
 func (w *world) access(d *consent.GrantDocument, change func(*consent.AccessDocument), scopes ...consent.Scope) *consent.AccessDocument {
