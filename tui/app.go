@@ -32,6 +32,8 @@ const (
 	signLimit = 20 * time.Second
 	postLimit = 2 * time.Minute
 	fileLimit = 5 * time.Second
+	mailLimit = 10 * time.Minute // it waits for letters
+	sendLimit = time.Minute
 	logsLimit = 2 * time.Minute // of all data holders
 )
 
@@ -89,6 +91,7 @@ type Model struct {
 	slept   time.Time     // when the last load came in
 	took    time.Duration // how long it took
 	resumed time.Time     // when it was last tried to anchor what was not
+	mailed  time.Time     // when letters were last waited for
 	pressed bool          // a key was pressed
 
 	jobs map[string]*job
@@ -531,8 +534,30 @@ func (m *Model) live() tea.Cmd {
 	if m.state.unsent > 0 && !underWay && m.now().Sub(m.resumed) > resumeRest {
 		cmds = append(cmds, m.resume())
 	}
-	return tea.Batch(cmds...)
+	return tea.Batch(append(cmds, m.mail())...)
 }
+
+// mail takes in letters as they come.
+func (m *Model) mail() tea.Cmd {
+	if m.session.Collect == nil || m.busy("mail") || m.now().Sub(m.mailed) < mailRest {
+		return nil
+	}
+	m.mailed = m.now()
+	return start(m, "mail", mailLimit, m.session.Collect, func(came int, err error) tea.Cmd {
+		if err != nil {
+			m.trouble = mailTrouble + plain(err)
+		} else if strings.HasPrefix(m.trouble, mailTrouble) {
+			m.trouble = ""
+		}
+		if came == 0 {
+			return nil
+		}
+		m.note = fmt.Sprintf("%s came by letter", count(came, "document"))
+		return m.reload()
+	})
+}
+
+const mailTrouble = "the mailbox: "
 
 // lookAhead asks for the newest block.
 func (m *Model) lookAhead() tea.Cmd {
@@ -559,6 +584,7 @@ func (m *Model) lookAhead() tea.Cmd {
 
 const (
 	resumeRest = 30 * time.Second
+	mailRest   = 10 * time.Second
 	idleLoad   = 15 * time.Second
 	restRatio  = 10 // a load rests for as many times as long as it took
 )

@@ -199,7 +199,11 @@ func (p *requestsPage) view(m *Model, w, h int) []string {
 	waiting := p.waiting(m)
 	head := p.filterLine(m, len(waiting), len(m.state.Waiting), w)
 	if len(m.state.Waiting) == 0 {
-		return append(head, wrap("Nobody asks for anything.\n\nWhen somebody gives you a request, drop its file on this window, or press a and type its path, or paste the whole document.", w)...)
+		byLetter := ""
+		if m.session != nil && m.session.Collect != nil {
+			byLetter = " What comes by letter is shown by itself."
+		}
+		return append(head, wrap("Nobody asks for anything."+byLetter+"\n\nWhen somebody gives you a request, drop its file on this window, or press a and type its path, or paste the whole document.", w)...)
 	}
 	if len(waiting) == 0 {
 		return append(head, wrap("No request is like that. esc takes the filter away.", w)...)

@@ -17,6 +17,7 @@ type signingPage struct {
 	scroll
 	document *consent.GrantDocument // nil: not signed yet
 	anchored bool
+	sent     string // the relay at whose mailbox it was left
 	err      error
 }
 
@@ -54,6 +55,21 @@ func (m *Model) post(p *signingPage) tea.Cmd {
 	})
 }
 
+// deliver sends a grant to the mailbox of whoever it is given to.
+func (m *Model) deliver(p *signingPage) tea.Cmd {
+	do, d := m.session.Deliver, p.document
+	m.note = "sending it"
+	return start(m, "deliver", sendLimit, func(ctx context.Context) (string, error) { return do(ctx, d) }, func(url string, err error) tea.Cmd {
+		if err != nil {
+			m.note = "not sent: " + plain(err)
+			return nil
+		}
+		p.sent = url
+		m.note = "sent, sealed, to the mailbox of " + m.party(d.Grant.Grantee)
+		return nil
+	})
+}
+
 // loses names what leaving the page gives up.
 func (p *signingPage) loses() string {
 	if p.document != nil && p.err != nil {
@@ -71,6 +87,19 @@ func (p *signingPage) actions(m *Model) []action {
 			return ""
 		}),
 		m.back(),
+	}
+	if m.session != nil && m.session.Deliver != nil {
+		actions = append(actions, on([]string{"s"}, "s", "send by letter", func() tea.Cmd { return m.deliver(p) }).unless(func() string {
+			switch {
+			case !p.anchored:
+				return "it is not anchored yet, so it does not count"
+			case p.sent != "":
+				return "it is sent"
+			case m.busy("deliver"):
+				return "it is on its way"
+			}
+			return ""
+		}))
 	}
 	if p.document != nil && p.err != nil {
 		actions = append(actions, on([]string{"t"}, "t", "try again", func() tea.Cmd { return m.post(p) }).unless(func() string {
@@ -119,7 +148,14 @@ func (p *signingPage) view(m *Model, w, h int) []string {
 		lines = append(lines, paint(m.styles.broken, "It is not anchored, so it does not count yet: "+plain(p.err)+".", w)...)
 		lines = append(lines, wrap("It is kept. t tries again; so does opening the wallet the next time.", w)...)
 	case p.anchored:
-		lines = append(lines, wrap("It counts from now on. w writes it to a file for whoever may use it; Access (2) takes it back.\n\n"+
+		hand := "w writes it to a file for whoever may use it"
+		switch {
+		case p.sent != "":
+			hand = "Whoever may use it finds it in the mailbox at " + consent.Quote(p.sent)
+		case m.session != nil && m.session.Deliver != nil:
+			hand = "s sends it to whoever may use it, w writes it to a file"
+		}
+		lines = append(lines, wrap("It counts from now on. "+hand+"; Access (2) takes it back.\n\n"+
 			consent.Describe(&p.document.Grant, p.document.Provisions, m.state.Names), w)...)
 	case p.document != nil:
 		lines = append(lines, wrap("It is signed and kept. It does not count before it is anchored.\nYou may leave this page: it goes on.", w)...)

@@ -122,7 +122,7 @@ are deep. A revocation counts at once in any case.`,
 	flags.StringVar(&o.registry, "registry", "", "the registry's address, only where the network lacks the deployment proxy")
 	flags.Uint64Var(&o.confirmations, "confirmations", 1, "how many blocks must hold an entry before it counts")
 	flags.StringArrayVar(&o.relays, "relay", nil, "the URL of a relay (repeatable, tried in order)")
-	flags.StringVar(&o.relayToken, "relay-token-file", "", "file of the token that admits to the relays, where they want one")
+	flags.StringVar(&o.relayToken, "token-file", "", "file of the token that admits to the relays, where they want one")
 	return c
 }
 

@@ -212,7 +212,7 @@ func relayTokenCommand(a *app) *cobra.Command {
 		Use:   "token FILE",
 		Short: "Draw a token that admits to a relay, and add its hash to the relay's file",
 		Long: `Prints a new token for a wallet, which takes it with “assent network add” and
---relay-token-file. The relay's file, which “assent relay serve” takes with --tokens,
+--token-file. The relay's file, which “assent relay serve” takes with --tokens,
 gets nothing but its hash: whoever reads that file cannot use the relay.`,
 		Example: `  assent relay token wallets.tokens > cardiology.token`,
 		Args:    exactly(1, "the relay's file of tokens"),

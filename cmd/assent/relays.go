@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -205,6 +206,49 @@ func (m mailbox) Letters(ctx context.Context) ([]wallet.Sealed, error) {
 		letters[i] = wallet.Sealed{ID: l.ID, Received: l.Received}
 	}
 	return letters, nil
+}
+
+// letterPatience is how long one waits for a letter before one looks anyway.
+const letterPatience = 5 * time.Minute
+
+// awaitLetters takes in the letters at all relays; where there are none, as soon
+// as one comes. It gives how many requests and grants it took.
+func (c *chain) awaitLetters(ctx context.Context, w *wallet.Wallet) (came int, err error) {
+	take := func() {
+		var received []wallet.Received
+		received, err = collect(ctx, w, c.mailboxes())
+		for _, r := range received {
+			if r.Err == nil && r.Kind != consent.KindCard {
+				came++
+			}
+		}
+	}
+	if take(); came > 0 || err != nil {
+		return came, err
+	}
+	waiting, stop := context.WithTimeout(ctx, letterPatience)
+	defer stop()
+	var all sync.WaitGroup
+	for _, r := range c.relays {
+		all.Go(func() {
+			box, err := r.Mailbox(waiting, w.Signer.Address(), w.Domain, w.ProveAddress)
+			if err != nil {
+				return // the next look says so
+			}
+			for _, err := range box.Events(waiting) {
+				if err == nil {
+					stop()
+				}
+				return
+			}
+		})
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	take()
+	return came, err
 }
 
 // relaysOf gives the relays of the network that a wallet is open on.

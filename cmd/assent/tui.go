@@ -127,7 +127,7 @@ func (d *door) Open(ctx context.Context, password []byte) (session *tui.Session,
 	}
 	seen := &seenChain{chain: c, posted: make(map[common.Hash]uint64)}
 	w := &wallet.Wallet{Signer: key, Documents: documents, Registry: seen, Domain: c.domain, Now: d.now, Restored: profile.Restored}
-	return &tui.Session{
+	session = &tui.Session{
 		Wallet: w,
 		Audit:  func(ctx context.Context) (int, error) { return followLogs(ctx, w) },
 		Head: func(ctx context.Context) (tui.Head, error) {
@@ -136,7 +136,14 @@ func (d *door) Open(ctx context.Context, password []byte) (session *tui.Session,
 		},
 		Posted: seen.block,
 		Shut:   shut,
-	}, nil
+	}
+	if len(c.relays) > 0 {
+		session.Collect = func(ctx context.Context) (int, error) { return c.awaitLetters(ctx, w) }
+		session.Deliver = func(ctx context.Context, grant *consent.GrantDocument) (string, error) {
+			return w.Send(ctx, c.mailboxes(), grant.Grant.Grantee, w.Enclose(ctx, grant))
+		}
+	}
+	return session, nil
 }
 
 // seenChain remembers in which block it saw a root anchored.
