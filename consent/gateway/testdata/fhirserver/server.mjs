@@ -31,12 +31,17 @@ async function handle(method, url, body, headers = {}) {
   return { status: getStatus(outcome), resource: resource ?? outcome };
 }
 
+const evaluated = new Map(); // what a version refers to never changes
+
 function references(resource, name) {
-  const parameter = getSearchParameter(resource.resourceType, name);
-  if (!parameter) {
-    return [];
+  const key = `${name} ${resource.meta.versionId}`;
+  let found = evaluated.get(key);
+  if (!found) {
+    const parameter = getSearchParameter(resource.resourceType, name);
+    found = parameter ? evalFhirPath(parameter.expression, resource).flatMap((v) => (v?.reference ? [v.reference] : [])) : [];
+    evaluated.set(key, found);
   }
-  return evalFhirPath(parameter.expression, resource).flatMap((v) => (v?.reference ? [v.reference] : []));
+  return found;
 }
 
 // include gives what the matches refer to, or what refers to them.
