@@ -56,24 +56,25 @@ type Told struct {
 	reason   string
 }
 
-// Tell gives what was done, oldest first: the pages of one answer as one, and no
-// tokens but those that were denied, since a token by itself shows nothing.
+// Tell gives what was done, oldest first: the pages of one answer as one; no
+// tokens but those that were denied, since a token by itself shows nothing; and
+// not that the patient, who alone may, read the log itself.
 func Tell(uses []Use) []Told {
 	var told []Told
 	for i := range uses {
 		u := &uses[i]
 		denied := u.Outcome != UsePermitted
-		if u.Interaction == UseToken && !denied {
+		kind, what := u.asked()
+		if !denied && (u.Interaction == UseToken || kind == auditScope.Resource) {
 			continue
 		}
 		t := Told{
 			Holder: u.Holder, Grantee: u.Grantee, Grant: u.Grant, Time: u.Time, Denied: denied, Purpose: u.Purpose, Entries: 1, Last: u.Number,
-			released: u.Released, verb: verbs[u.Interaction],
+			released: u.Released, verb: verbs[u.Interaction], kind: kind, what: what,
 		}
 		if t.verb == "" {
 			t.verb = "read" // and searched
 		}
-		t.kind, t.what = u.asked()
 		if denied {
 			t.verb, t.reason = "asked for", u.Outcome
 		}
@@ -132,7 +133,7 @@ func (t *Told) words() string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, what))
 		}
 	}
-	if len(parts) == 0 && t.verb == "read" && t.kind != "AuditEvent" { // of which nothing is counted
+	if len(parts) == 0 && t.verb == "read" {
 		return "looked for " + t.what + " and was shown nothing"
 	}
 	if len(parts) == 0 {

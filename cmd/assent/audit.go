@@ -282,6 +282,12 @@ func (o *auditOptions) tell(ctx context.Context, w *wallet.Wallet, sources []*so
 			}
 			fmt.Fprintf(out, "At %s:\n", s.called)
 			a := known[s.Account]
+			if s.err != nil {
+				fmt.Fprintf(out, "  %s\n", notFollowed(s.err, a.Trail.Checked))
+			}
+			if a.Trail.Checked == 0 {
+				continue
+			}
 			for _, line := range inWords(&a, w.Signer.Address(), names) {
 				fmt.Fprintf(out, "  %s\n", line)
 			}
@@ -295,6 +301,21 @@ func (o *auditOptions) tell(ctx context.Context, w *wallet.Wallet, sources []*so
 	return damaged
 }
 
+// notFollowed says that a log could not be followed this time, and of when that
+// is what stands below.
+func notFollowed(err error, checked uint64) string {
+	text := "Its log could not be read."
+	if _, ok := errors.AsType[*wallet.TamperedError](err); ok {
+		text = "ITS LOG WAS TAMPERED WITH: " + err.Error() + "."
+	}
+	if checked != 0 {
+		text += " It said on " + inFull(checked) + ":"
+	}
+	return text
+}
+
+func inFull(t uint64) string { return time.Unix(int64(t), 0).UTC().Format("2 January 2006, 15:04 UTC") }
+
 // inWords tells what a log says, and how far it is proven.
 func inWords(a *wallet.Audited, own common.Address, names consent.Names) []string {
 	var lines []string
@@ -306,7 +327,7 @@ func inWords(a *wallet.Audited, own common.Address, names consent.Names) []strin
 		case names[t.Grantee] != "":
 			who = "the key that calls itself " + consent.Quote(names[t.Grantee])
 		}
-		line := fmt.Sprintf("%s: %s %s", time.Unix(int64(t.Time), 0).UTC().Format("2 January 2006, 15:04 UTC"), who, t.Did)
+		line := fmt.Sprintf("%s: %s %s", inFull(t.Time), who, t.Did)
 		if t.Purpose != "" {
 			line += ", for " + consent.PurposeWords(t.Purpose)
 		}
@@ -316,13 +337,13 @@ func inWords(a *wallet.Audited, own common.Address, names consent.Names) []strin
 		lines = append(lines, line)
 	}
 	if len(lines) == 0 {
-		lines = append(lines, "nothing was done with your record that its log tells")
+		lines = append(lines, "Nobody did anything with your record that its log tells.")
 	}
 	trail := a.Trail
 	switch {
 	case trail.Proven.Number > 0:
 		lines = append(lines, fmt.Sprintf("Proven: entries 1 to %d of %d, unaltered since %s, when the chain took their root %s.",
-			trail.Proven.Number, trail.Seen.Number, time.Unix(int64(trail.Anchored), 0).UTC().Format("2 January 2006, 15:04 UTC"), trail.Root))
+			trail.Proven.Number, trail.Seen.Number, inFull(trail.Anchored), trail.Root))
 	case trail.Seen.Number > 0:
 		lines = append(lines, fmt.Sprintf("Nothing of its %s is proven on the chain yet.", plural(int(trail.Seen.Number), "entry", "entries")))
 	}

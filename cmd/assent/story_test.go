@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -118,6 +120,10 @@ func TestStories(t *testing.T) {
 	if anvil == "" && required("anvil") {
 		t.Fatal("anvil is required and not here: npm ci --prefix consent/registry")
 	}
+	fhirServer := fhirServerScript()
+	if fhirServer == "" && required("fhir-server") {
+		t.Fatal("a FHIR server is required and not here: npm ci --prefix consent/gateway/testdata/fhirserver")
+	}
 	_, err := os.Stat(filepath.Join(dataFolder(), "synthea"))
 	if err != nil && required("data") {
 		t.Fatal(err)
@@ -147,6 +153,8 @@ func TestStories(t *testing.T) {
 				return err == nil, nil
 			case "anvil":
 				return anvil != "", nil
+			case "fhir-server":
+				return fhirServer != "", nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
@@ -157,9 +165,12 @@ func TestStories(t *testing.T) {
 			"counts": countsCmd,
 			"field":  fieldCmd,
 			"anvil":  anvilCmd,
+			"fhir":   fhirCmd,
 			"mute":   muteCmd,
 			"port":   portCmd,
 			"poor":   poorCmd,
+			"record": recordCmd,
+			"sql":    sqlCmd,
 			"rich":   richCmd,
 			"get":    getCmd,
 		},
@@ -276,6 +287,95 @@ func fieldCmd(ts *testscript.TestScript, neg bool, args []string) {
 		value = object[name]
 	}
 	ts.Setenv(args[0], fmt.Sprint(value))
+}
+
+// fhirServerScript finds the FHIR server of package gateway, with what npm
+// installs for it.
+func fhirServerScript() string {
+	folder, err := filepath.Abs(filepath.Join("..", "..", "consent", "gateway", "testdata", "fhirserver"))
+	if err != nil {
+		return ""
+	}
+	if _, err := os.Stat(filepath.Join(folder, "node_modules", "@medplum")); err != nil {
+		return ""
+	}
+	if _, err := exec.LookPath("node"); err != nil {
+		return ""
+	}
+	return filepath.Join(folder, "server.mjs")
+}
+
+// recordCmd writes a patient's record as a batch: record p1.json p1 120
+// makes the Patient p1 with 120 laboratory results and one condition.
+func recordCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: record file patient results")
+	}
+	patient := args[1]
+	results, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	var entries []any
+	add := func(kind, id string, resource map[string]any) {
+		resource["resourceType"], resource["id"] = kind, id
+		entries = append(entries, map[string]any{"resource": resource, "request": map[string]string{"method": "PUT", "url": kind + "/" + id}})
+	}
+	code := func(system, code string) any {
+		return map[string]any{"coding": []any{map[string]string{"system": system, "code": code}}}
+	}
+	subject := map[string]string{"reference": "Patient/" + patient}
+	add("Patient", patient, map[string]any{"birthDate": "1950-01-01"})
+	for i := range results {
+		add("Observation", fmt.Sprintf("%s-%d", patient, i+1), map[string]any{
+			"status": "final", "subject": subject, "effectiveDateTime": "2026-01-02", "code": code("http://loinc.org", "2093-3"),
+			"category": []any{code("http://terminology.hl7.org/CodeSystem/observation-category", "laboratory")},
+		})
+	}
+	add("Condition", patient+"-c", map[string]any{"subject": subject, "code": code("http://snomed.info/sct", "38341003")})
+	text, err := json.Marshal(map[string]any{"resourceType": "Bundle", "type": "batch", "entry": entries})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
+// fhirCmd starts a FHIR server with records and puts its URL into a variable:
+// fhir URL record.json
+func fhirCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: fhir variable record…")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	script := fhirServerScript()
+	command := []string{script}
+	for _, record := range args[1:] {
+		command = append(command, ts.MkAbs(record))
+	}
+	cmd := exec.CommandContext(ctx, "node", command...)
+	cmd.Dir = filepath.Dir(script)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() {
+		cancel()
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	ts.Check(err)
+	ts.Setenv(args[0], strings.TrimSpace(line))
+}
+
+// sqlCmd changes an SQLite file behind the back of its owner: sql gateway.db 'DELETE FROM …'
+func sqlCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sql file statement")
+	}
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	done, err := db.Exec(args[1])
+	ts.Check(err)
+	if n, err := done.RowsAffected(); err != nil || n == 0 {
+		ts.Fatalf("it changes nothing: %v", err)
+	}
 }
 
 // anvilCmd starts anvil and puts its URL into a variable: anvil URL --chain-id 7
