@@ -2,737 +2,742 @@ package gateway
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
+	"context"
 	"encoding/json"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
-	"net/url"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
-	"github.com/ethereum/go-ethereum/common"
-	"github.com/go-jose/go-jose/v4"
-
-	"github.com/assent-wallet/assent/consent"
-	"github.com/assent-wallet/assent/consent/database/databasetest"
 	"github.com/assent-wallet/assent/consent/fhir"
 )
 
-// TestAttackAccess: accesses that open nothing here, each for its own reason.
-func TestAttackAccess(t *testing.T) {
-	thief := newKey(t)
-	for _, c := range []struct {
-		name, want string
-		grant      func(*consent.Grant)
-		access     func(*world, *consent.AccessDocument)
-		after      func(*world, *consent.GrantDocument) // before it is exchanged
-		by         bool                                 // signed by the thief
-		raw        func(*consent.AccessDocument)        // after it is signed
-	}{
-		{name: "another holder", want: "WrongHolder", access: func(_ *world, a *consent.AccessDocument) { a.Access.Holder = common.Address{8} }},
-		{name: "another chain", want: "WrongDomain", access: func(_ *world, a *consent.AccessDocument) { a.Domain.ChainID++ }},
-		{name: "another registry", want: "WrongDomain", access: func(_ *world, a *consent.AccessDocument) { a.Domain.Registry[0]++ }},
-		{name: "revoked", want: "Revoked", after: func(w *world, d *consent.GrantDocument) {
-			w.chain.Reveal(t.Context(), secretOf(d.Grant.Provisions))
-		}},
-		{name: "not anchored", want: "NotAnchored", after: func(w *world, d *consent.GrantDocument) {
-			w.chain.change(func() { delete(w.chain.anchored, d.Root()) })
-		}},
-		{name: "grantor retired", want: "Retired", after: func(w *world, _ *consent.GrantDocument) { w.retire(address(w.patient)) }},
-		{name: "grantee retired", want: "Retired", after: func(w *world, _ *consent.GrantDocument) { w.retire(address(w.clinic)) }},
-		{name: "expired", want: "Expired", grant: func(g *consent.Grant) { g.Expires = g.NotBefore + 10 }},
-		{name: "not yet valid", want: "NotYetValid", grant: func(g *consent.Grant) { g.NotBefore += 11 }},
-		{name: "enrollment ended", want: "UnknownPatient", after: func(w *world, _ *consent.GrantDocument) {
-			w.enrollments().End(t.Context(), address(w.patient), "moved")
-		}},
-		{name: "no links", want: "UnknownPatient", access: func(_ *world, a *consent.AccessDocument) { a.Links = nil }},
-		{name: "own grant of the thief", want: "UnknownPatient", grant: nil, access: func(w *world, a *consent.AccessDocument) {
-			d := w.grantAs(thief, address(w.clinic), func(*consent.Grant) {}, laboratory)
-			a.Links, _ = d.Open(testHolder, a.Access.Scopes)
-			a.Access.Grant = d.Grant.ID(testDomain)
-		}},
-		{name: "wider filter", want: "NotPermitted", access: func(_ *world, a *consent.AccessDocument) { a.Access.Scopes[0].Filter = "" }},
-		{name: "another type", want: "NotPermitted", access: func(_ *world, a *consent.AccessDocument) { a.Access.Scopes[0].Resource = "Condition" }},
-		{name: "writing", want: "NotPermitted", access: func(_ *world, a *consent.AccessDocument) { a.Access.Scopes[0].Interactions |= consent.Update }},
-		{name: "sensitive categories", want: "NotPermitted", access: func(_ *world, a *consent.AccessDocument) { a.Access.Scopes[0].Sensitivities = consent.HIV }},
-		{name: "another purpose", want: "NotPermitted", access: func(_ *world, a *consent.AccessDocument) { a.Access.Scopes[0].Purpose = "HMARKT" }},
-		{name: "one more scope", want: "NotPermitted", access: func(_ *world, a *consent.AccessDocument) {
-			a.Access.Scopes = append(a.Access.Scopes, laboratory)
-		}},
-		{name: "no scope", want: "Malformed", access: func(_ *world, a *consent.AccessDocument) { a.Access.Scopes = nil }},
-		{name: "altered provision", want: "NotPermitted", raw: func(a *consent.AccessDocument) { a.Links[0].Openings[0].Provision.Salt[0]++ }},
-		{name: "altered grant", want: "NotAnchored", raw: func(a *consent.AccessDocument) { a.Links[0].Grant.Expires++ }},
-		{name: "forged grant signature", want: "BadGrantSignature", raw: func(a *consent.AccessDocument) { a.Links[0].Signature[10]++ }},
-		{name: "altered nonce", want: "BadAccessSignature", raw: func(a *consent.AccessDocument) { a.Access.Nonce[0]++ }},
-		{name: "signed by a thief", want: "BadAccessSignature", by: true},
-		{name: "another grant", want: "WrongGrant", access: func(_ *world, a *consent.AccessDocument) { a.Access.Grant[0]++ }},
-		{name: "old", want: "Stale", access: func(_ *world, a *consent.AccessDocument) { a.Access.Time -= 301 }},
-		{name: "of the future", want: "Stale", access: func(_ *world, a *consent.AccessDocument) { a.Access.Time += 301 }},
-		{name: "key of another", want: "WrongBinding", access: func(_ *world, a *consent.AccessDocument) { a.Access.Binding[0]++ }},
-		{name: "no key, shown with one", want: "WrongBinding", access: func(_ *world, a *consent.AccessDocument) { a.Access.Binding = common.Hash{} }},
-		{name: "huge anchor proof", want: "Malformed", raw: func(a *consent.AccessDocument) { a.Links[0].AnchorProof = make([]common.Hash, 65) }},
-		{name: "huge proof of a provision", want: "Malformed", raw: func(a *consent.AccessDocument) { a.Links[0].Openings[0].Proof = make([]common.Hash, 65) }},
-		{name: "many links", want: "Malformed", raw: func(a *consent.AccessDocument) {
-			for range 32 {
-				a.Links = append(a.Links, a.Links[0])
-			}
-		}},
-		{name: "many openings", want: "Malformed", raw: func(a *consent.AccessDocument) {
-			for range 64 {
-				a.Links[0].Openings = append(a.Links[0].Openings, a.Links[0].Openings[0])
-			}
-		}},
-		{name: "link twice", want: "BrokenChain", raw: func(a *consent.AccessDocument) { a.Links = append(a.Links, a.Links[0]) }},
-		{name: "many revocations", want: "Malformed", raw: func(a *consent.AccessDocument) { a.Links[0].Grant.Revocations = make([]common.Hash, 9) }},
-		{name: "contract that does not sign", want: "BadAccessSignature", raw: func(a *consent.AccessDocument) { a.Signature = make([]byte, 4096) }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, t.TempDir()+"/gateway.db")
-			if c.grant == nil {
-				c.grant = func(*consent.Grant) {}
-			}
-			d := w.grantAs(w.patient, address(w.clinic), c.grant, laboratory)
-			key := w.clinic
-			if c.by {
-				key = thief
-			}
-			a := w.accessAs(key, d, func(a *consent.AccessDocument) {
-				if c.access != nil {
-					c.access(w, a)
-				}
-			}, laboratory)
-			if c.raw != nil {
-				c.raw(a)
-			}
-			if c.after != nil {
-				c.after(w, d)
-			}
-			w.refused(w.exchange(a), http.StatusBadRequest, "invalid_grant", c.want)
-			// It is in a log, of the patient where it names one who is enrolled.
-			account := address(w.patient)
-			if c.want == "UnknownPatient" || c.want == "WrongDomain" || c.want == "WrongHolder" {
-				account = common.Address{}
-			}
-			entries := w.log(account)
-			if len(entries) != 1 {
-				t.Fatalf("%d entries", len(entries))
-			}
-			if r, err := fhir.ReadAuditEvent(entries[0].Event); err != nil || r.Outcome != c.want || r.Interaction != fhir.TokenDecision {
-				t.Errorf("%+v, %v", r, err)
-			}
-		})
+// careless is a FHIR server that gives anybody everything: it ignores search
+// parameters, conditions and whoever asks.
+type careless struct {
+	*httptest.Server
+	mutex     sync.Mutex
+	resources map[string]string // by path, versions among them
+	order     []string          // of a search
+	answer    func(w http.ResponseWriter, r *http.Request) bool
+	requests  []*http.Request
+	writes    []string // method and path
+	bodies    []string // of the writes
+}
+
+func newCareless(t testing.TB, resources ...string) *careless {
+	c := &careless{resources: make(map[string]string)}
+	for _, text := range resources {
+		name, err := fhir.Name([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.resources[name] = text
+		c.order = append(c.order, name)
 	}
-
-	t.Run("used before", func(t *testing.T) {
-		databasetest.Each(t, func(t *testing.T, location string) {
-			w := newWorld(t, location)
-			a := w.access(w.grant(address(w.clinic), laboratory), nil, laboratory)
-			w.token(a)
-			w.refused(w.exchange(a), http.StatusBadRequest, "invalid_grant", "Replayed")
-			w.start(func(*Config) {}) // another gateway, or the same after a restart
-			w.refused(w.exchange(a), http.StatusBadRequest, "invalid_grant", "Replayed")
-			w.clock.pass(301 * time.Second)
-			if err := w.journal.forget(t.Context(), w.now()); err != nil {
-				t.Fatal(err)
-			}
-			w.refused(w.exchange(a), http.StatusBadRequest, "invalid_grant", "Stale")
-		})
-	})
-	t.Run("many at once", func(t *testing.T) {
-		databasetest.Each(t, func(t *testing.T, location string) {
-			w := newWorld(t, location)
-			a := w.access(w.grant(address(w.clinic), laboratory), nil, laboratory)
-			outcomes := make(chan string)
-			for range 8 {
-				request := w.exchangeRequest(a, nil)
-				go func() { outcomes <- w.do(request).outcome() }()
-			}
-			count := make(map[string]int)
-			for range 8 {
-				count[<-outcomes]++
-			}
-			if count[""] != 1 || count["Replayed"] != 7 {
-				t.Errorf("%v", count)
-			}
-		})
-	})
-	t.Run("not evaluable", func(t *testing.T) {
-		w := newWorld(t, t.TempDir()+"/gateway.db")
-		scope := laboratory
-		scope.Filter = "value-string=x"
-		w.refused(w.exchange(w.access(w.grant(address(w.clinic), scope), nil, scope)), http.StatusBadRequest, "invalid_grant", "Unsupported")
-	})
-	t.Run("bearer", func(t *testing.T) {
-		w := newWorld(t, t.TempDir()+"/gateway.db")
-		a := w.access(w.grant(address(w.clinic), laboratory), func(a *consent.AccessDocument) { a.Access.Binding = common.Hash{} }, laboratory)
-		w.refused(w.do(w.exchangeRequest(a, func(_ url.Values, h http.Header) { h.Del("DPoP") })), http.StatusBadRequest, "invalid_dpop_proof", "WantProof")
-	})
-	t.Run("stale chain", func(t *testing.T) {
-		w := newWorld(t, t.TempDir()+"/gateway.db")
-		a := w.access(w.grant(address(w.clinic), laboratory), nil, laboratory)
-		w.chain.change(func() { w.chain.age = 61 })
-		s := w.exchange(a)
-		w.refused(s, http.StatusServiceUnavailable, "temporarily_unavailable", "ChainTooOld")
-		if s.header.Get("Retry-After") == "" {
-			t.Error("it does not say when to come again")
-		}
-		w.chain.change(func() { w.chain.age = 60 })
-		w.token(a) // nothing was used up
-	})
-	t.Run("chain that cannot be read", func(t *testing.T) {
-		w := newWorld(t, t.TempDir()+"/gateway.db")
-		a := w.access(w.grant(address(w.clinic), laboratory), nil, laboratory)
-		w.chain.change(func() { w.chain.err = errBroken })
-		w.refused(w.exchange(a), http.StatusServiceUnavailable, "temporarily_unavailable", "Unavailable")
-	})
+	c.Server = httptest.NewServer(c)
+	t.Cleanup(c.Close)
+	return c
 }
 
-func (w *world) retire(account common.Address) {
-	w.chain.change(func() {
-		if w.chain.memory.Retired == nil {
-			w.chain.memory.Retired = make(map[common.Address]uint64)
+func (c *careless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.requests = append(c.requests, r)
+	if c.answer != nil && c.answer(w, r) {
+		return
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/fhir/")
+	w.Header().Set("Content-Type", fhirJSON)
+	if r.Method != http.MethodGet {
+		body, _ := io.ReadAll(r.Body)
+		c.writes = append(c.writes, r.Method+" "+path)
+		c.bodies = append(c.bodies, string(body))
+		if r.Method == http.MethodDelete {
+			return
 		}
-		w.chain.memory.Retired[account] = 1
-	})
+		if r.Method == http.MethodPost {
+			body = bytes.Replace(body, []byte("{"), []byte(`{"id":"made","meta":{"versionId":"1"},`), 1)
+			w.WriteHeader(http.StatusCreated)
+		}
+		_, _ = w.Write(body)
+		return
+	}
+	if strings.Contains(path, "/") {
+		if text, found := c.resources[path]; found {
+			_, _ = io.WriteString(w, text)
+		} else {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		return
+	}
+	var entries []string
+	for _, name := range c.order {
+		entries = append(entries, `{"resource":`+c.resources[name]+`}`)
+	}
+	_, _ = io.WriteString(w, searchsetText("", entries...))
 }
 
-// TestAttackTokenRequest: requests for a token that are not what RFC 8693 and RFC
-// 9449 have, and spend nothing.
-func TestAttackTokenRequest(t *testing.T) {
-	w := newWorld(t, t.TempDir()+"/gateway.db")
-	a := w.access(w.grant(address(w.clinic), laboratory), nil, laboratory)
-	document, err := a.MarshalJSON()
+// searchsetText is a Bundle with a link to a next page, and with a total that
+// tells of everything.
+func searchsetText(next string, entries ...string) string {
+	text := fmt.Sprintf(`{"resourceType":"Bundle","type":"searchset","total":%d`, 1000+len(entries))
+	if next != "" {
+		text += `,"link":[{"relation":"next","url":` + quoted(next) + `}]`
+	}
+	if len(entries) > 0 {
+		text += `,"entry":[` + strings.Join(entries, ",") + `]`
+	}
+	return text + `}`
+}
+
+func quoted(s string) string {
+	text, err := json.Marshal(s)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	subject := func(text string) func(url.Values, http.Header) {
-		return func(f url.Values, _ http.Header) {
-			f.Set("subject_token", base64.RawURLEncoding.EncodeToString([]byte(text)))
-		}
+	return string(text)
+}
+
+// observed is an Observation of a patient; more are further members.
+func observed(id, patient, more string) string {
+	if more != "" {
+		more = "," + more
 	}
-	with := func(name, value string) func(url.Values, http.Header) {
-		return func(f url.Values, _ http.Header) { f.Set(name, value) }
-	}
-	twice := func(name string) func(url.Values, http.Header) {
-		return func(f url.Values, _ http.Header) { f.Add(name, f.Get(name)) }
-	}
-	header := func(name string, values ...string) func(url.Values, http.Header) {
-		return func(_ url.Values, h http.Header) { h[name] = values }
-	}
-	form := "application/x-www-form-urlencoded"
-	for _, c := range []struct {
-		name, code string
-		status     int
-		change     func(url.Values, http.Header)
-	}{
-		{"duplicate member", "invalid_request", 400, subject(strings.Replace(string(document), `"links":`, `"links":[],"links":`, 1))},
-		{"unknown member", "invalid_request", 400, subject(strings.Replace(string(document), `"links":`, `"more":1,"links":`, 1))},
-		{"member in capitals", "invalid_request", 400, subject(strings.Replace(string(document), `"links":`, `"Links":`, 1))},
-		{"two documents", "invalid_request", 400, subject(string(document) + string(document))},
-		{"a grant", "invalid_request", 400, subject(strings.Replace(string(document), "access/1", "grant/1", 1))},
-		{"deep nesting", "invalid_request", 400, subject(strings.Repeat("[", 20000))},
-		{"not UTF-8", "invalid_request", 400, subject("{\"assent\":\"\xff\"}")},
-		{"byte order mark", "invalid_request", 400, subject("\ufeff" + string(document))},
-		{"padded", "invalid_request", 400, with("subject_token", base64.URLEncoding.EncodeToString([]byte(" "+string(document)+" "))+"=")},
-		{"line breaks", "invalid_request", 400, func(f url.Values, _ http.Header) { f.Set("subject_token", f.Get("subject_token")+"\n") }},
-		{"no token", "invalid_request", 400, func(f url.Values, _ http.Header) { f.Del("subject_token") }},
-		{"subject_token twice", "invalid_request", 400, twice("subject_token")},
-		{"grant_type twice", "invalid_request", 400, twice("grant_type")},
-		{"grant_type", "unsupported_grant_type", 400, with("grant_type", "client_credentials")},
-		{"subject_token_type", "invalid_request", 400, with("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")},
-		{"requested_token_type", "invalid_request", 400, with("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token")},
-		{"scope", "invalid_scope", 400, with("scope", "patient/*.cruds")},
-		{"actor", "invalid_request", 400, with("actor_token", "x")},
-		{"audience", "invalid_target", 400, with("audience", "https://elsewhere.example")},
-		{"JSON", "invalid_request", 400, header("Content-Type", "application/json")},
-		{"two types", "invalid_request", 400, header("Content-Type", form, form)},
-		{"no type", "invalid_request", 400, header("Content-Type")},
-		{"compressed", "invalid_request", 400, header("Content-Encoding", "gzip")},
-		{"oversize", "invalid_request", 413, with("subject_token", strings.Repeat("A", maxTokenRequest))},
-		{"no proof", "invalid_dpop_proof", 400, header("Dpop")},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s := w.do(w.exchangeRequest(a, c.change))
-			if s.status != c.status || s.Error != c.code || s.Token != "" {
-				t.Errorf("got %d %s, want %d %s", s.status, s.body, c.status, c.code)
+	return `{"resourceType":"Observation","id":"` + id + `","meta":{"versionId":"7","lastUpdated":"2024-05-01T10:00:00Z"` + `},"status":"final","subject":{"reference":"Patient/` + patient + `"}` + more + `}`
+}
+
+// labelled puts a label and a secret into a resource.
+func labelled(resource, code string) string {
+	return strings.Replace(resource, `"meta":{`, `"note":[{"text":"SECRET"}],"meta":{"security":[{"code":"`+code+`"}],`, 1)
+}
+
+// What the attacked server has: of anna one result that the session may see, one
+// encounter, and what it may not see; and bert.
+func attackedServer(t testing.TB) *careless {
+	const secret = `"note":[{"text":"SECRET"}]`
+	c := newCareless(t,
+		`{"resourceType":"Patient","id":"anna","name":[{"family":"SECRET"}]}`,
+		`{"resourceType":"Patient","id":"bert","name":[{"family":"SECRET"}]}`,
+		observed("sodium", "anna", `"code":{"coding":[{"code":"na"}]},"performer":[{"reference":"Practitioner/doc"}],"encounter":{"reference":"Encounter/visit"}`),
+		labelled(observed("mood", "anna", `"encounter":{"reference":"Encounter/clinic"}`), "PSY"),
+		observed("viral", "anna", secret+`,"focus":[{"reference":"Condition/hidden"}]`),
+		observed("far", "anna", secret+`,"derivedFrom":[{"reference":"Observation/viral"}]`),
+		labelled(`{"resourceType":"Condition","id":"hidden","meta":{"versionId":"1"},"subject":{"reference":"Patient/anna"}}`, "HIV"),
+		`{"resourceType":"Encounter","id":"visit","status":"finished","subject":{"reference":"Patient/anna"}}`,
+		`{"resourceType":"Encounter","id":"clinic","status":"finished","subject":{"reference":"Patient/anna"},"text":{"div":"SECRET only where it is included"}}`,
+		observed("berts", "bert", secret),
+		observed("both", "anna", secret+`,"performer":[{"reference":"Patient/bert"}]`),
+		`{"resourceType":"Practitioner","id":"doc","name":[{"family":"SECRET"}]}`,
+	)
+	c.resources["Observation/mood/_history/1"] = observed("mood", "anna", secret)
+	c.resources["Observation/berts/_history/7"] = observed("berts", "bert", secret)
+	c.resources["Observation/sodium/_history/3"] = labelled(strings.Replace(observed("sodium", "anna", ""), `"7"`, `"3"`, 1), "HIV")
+	return c
+}
+
+const attackScope = "patient/Observation.cruds"
+
+// attack is one try. Nothing of what it gets or causes may have to do with what
+// is withheld.
+type attack struct {
+	name   string
+	method string // GET where empty
+	path   string
+	body   string
+	header []string
+	status int
+	// as is a request for something that does not exist, which has to be answered
+	// in the very same words.
+	as string
+	// entries are what a Bundle may have; nil: no Bundle.
+	entries []string
+	lie     func(c *careless) // what the server does
+	scope   string            // of the session; attackScope where empty
+	writes  []string          // that reach the server
+}
+
+const (
+	goodBody  = `{"resourceType":"Observation","status":"final","subject":{"reference":"Patient/anna"}}`
+	otherBody = `{"resourceType":"Observation","status":"final","subject":{"reference":"Patient/bert"}}`
+)
+
+func body(more string) string { return strings.TrimSuffix(goodBody, "}") + "," + more + "}" }
+
+func changed(id, more string) string {
+	return strings.Replace(body(more), `{`, `{"id":"`+id+`",`, 1)
+}
+
+func batchOf(entries ...string) string {
+	return `{"resourceType":"Bundle","type":"batch","entry":[` + strings.Join(entries, ",") + `]}`
+}
+
+func get(url string) string { return `{"request":{"method":"GET","url":` + quoted(url) + `}}` }
+
+var ownObservations = []string{"Observation/sodium"}
+
+func attacks() []attack {
+	asJSON := []string{"Content-Type", fhirJSON}
+	asForm := []string{"Content-Type", "application/x-www-form-urlencoded"}
+	const missing = "Observation/missing"
+	tooMany := slices.Repeat([]string{get("Observation/sodium")}, maxBatch+1)
+	deep := strings.Repeat(`[`, 300) + strings.Repeat(`]`, 300)
+	return []attack{
+		// Reading what is somebody else's, or withheld.
+		{name: "another patient's observation", path: "Observation/berts", status: 404, as: missing},
+		{name: "another patient", path: "Patient/bert", scope: "patient/Patient.rs", status: 404, as: "Patient/missing"},
+		{name: "a sensitive observation", path: "Observation/mood", status: 404, as: missing},
+		{name: "what refers to something sensitive", path: "Observation/viral", status: 404, as: missing},
+		{name: "what refers to it over another one", path: "Observation/far", status: 404, as: missing},
+		{name: "about two patients", path: "Observation/both", status: 404, as: missing},
+		{name: "a type without scope", path: "Condition/hidden", status: 403, as: "Condition/missing"},
+		{name: "a type that is nobody's own", path: "Practitioner/doc", status: 403, as: "Practitioner/missing"},
+		{name: "a version of another patient's", path: "Observation/berts/_history/7", status: 404, as: "Observation/missing/_history/7"},
+		{name: "an old version, from before the label", path: "Observation/mood/_history/1", status: 404, as: "Observation/missing/_history/1"},
+		{name: "an old version, with a label", path: "Observation/sodium/_history/3", status: 404, as: "Observation/sodium/_history/4"},
+		{name: "read with a search scope alone", path: "Observation/sodium", scope: "patient/Observation.s", status: 403},
+		{name: "search with a read scope alone", path: "Observation", scope: "patient/Observation.r", status: 403},
+
+		// Conditions as an oracle.
+		{name: "If-None-Match of the withheld version", path: "Observation/mood", header: []string{"If-None-Match", `W/"7"`}, status: 404, as: missing},
+		{name: "If-None-Match of any", path: "Observation/mood", header: []string{"If-None-Match", `*`}, status: 404, as: missing},
+		{name: "If-Modified-Since", path: "Observation/berts", header: []string{"If-Modified-Since", "Fri, 01 May 2026 10:00:00 GMT"}, status: 404, as: missing},
+		{name: "HEAD", method: "HEAD", path: "Observation/berts", status: 404, as: missing},
+
+		// Hiding the labels.
+		{name: "_elements of a read", path: "Observation/mood?_elements=status", status: 400},
+		{name: "_summary of a read", path: "Observation/mood?_summary=true", status: 400},
+		{name: "_elements of a search", path: "Observation?_elements=note", status: 400},
+		{name: "_summary of a search", path: "Observation?_summary=data", status: 400},
+		{name: "_summary=count", path: "Observation?_summary=count", status: 400},
+		{name: "_total", path: "Observation?_total=accurate", status: 400},
+		{name: "_count=0, which counts", path: "Observation?_count=0", status: 400},
+		{name: "two _counts", path: "Observation?_count=5&_count=1000", status: 400},
+
+		// Paths.
+		{name: "two slashes", path: "Observation//berts", status: 400},
+		{name: "two slashes in front", path: "/Observation/berts", status: 400},
+		{name: "an escaped slash", path: "Observation%2fberts", status: 400},
+		{name: "an escaped slash in the id", path: "Observation/sodium%2F..%2Fberts", status: 400},
+		{name: "a way up", path: "Observation/../Condition/hidden", status: 400},
+		{name: "an escaped way up", path: "Observation/%2e%2e/Condition/hidden", status: 400},
+		{name: "a dot", path: "./Condition/hidden", status: 400},
+		{name: "another case", path: "observation/berts", status: 404},
+		{name: "another case of the id", path: "Observation/SODIUM", status: 404, as: missing, lie: func(c *careless) {
+			c.resources["Observation/SODIUM"] = c.resources["Observation/sodium"]
+		}},
+		{name: "a slash at the end", path: "Observation/berts/", status: 400},
+		{name: "a matrix parameter", path: "Observation/sodium;id=berts", status: 400},
+		{name: "a backslash", path: `Observation\berts`, status: 400},
+		{name: "a zero byte", path: "Observation/berts%00", status: 400},
+		{name: "an escaped question mark", path: "Observation/sodium%3F_id=berts", status: 400},
+		{name: "a longer path", path: "Observation/sodium/Condition/hidden", status: 400},
+		{name: "the server's own operations", path: "$export", status: 404},
+		{name: "an operation on a type", path: "Observation/$lastn", status: 400},
+		{name: "an operation on the patient", path: "Patient/anna/$summary", status: 501},
+		{name: "the history of a resource", path: "Observation/mood/_history", status: 501},
+		{name: "the history of a type", path: "Observation/_history", status: 400},
+		{name: "the history of everything", path: "_history", status: 404},
+
+		// Methods and headers.
+		{name: "a method that overrides", method: "GET", path: "Observation/sodium", header: []string{"X-HTTP-Method-Override", "DELETE"}, status: 400},
+		{name: "a method that overrides, another name", method: "POST", path: "Observation", body: goodBody, header: append([]string{"X-Method-Override", "PUT"}, asJSON...), status: 400},
+		{name: "a method in the query", path: "Observation/sodium?_method=DELETE", status: 400},
+		{name: "OPTIONS", method: "OPTIONS", path: "Observation/sodium", status: 400},
+		{name: "another method", method: "SEARCH", path: "Observation", status: 400},
+		{name: "XML", path: "Observation/sodium", header: []string{"Accept", "application/fhir+xml"}, status: 406},
+		{name: "_format=xml", path: "Observation/sodium?_format=xml", status: 400},
+		{name: "another release of FHIR", path: "Observation/sodium", header: []string{"Accept", "application/fhir+json; fhirVersion=5.0"}, status: 406},
+
+		// Searching elsewhere, or for more than is evaluated.
+		{name: "patient", path: "Observation?patient=bert", status: 403},
+		{name: "subject", path: "Observation?subject=Patient/bert", status: 403},
+		{name: "subject, typed", path: "Observation?subject:Patient=bert", status: 403},
+		{name: "two patients", path: "Observation?patient=anna,bert", status: 403},
+		{name: "one patient after the other", path: "Observation?patient=anna&patient=bert", status: 403},
+		{name: "the patient of another server", path: "Observation?subject=https://other.example/fhir/Patient/anna", status: 403},
+		{name: "a performer", path: "Observation?performer=Patient/bert", status: 403},
+		{name: "another compartment", path: "Patient/bert/Observation", status: 403},
+		{name: "another compartment, by POST", method: "POST", path: "Patient/bert/Observation/_search", header: asForm, status: 403},
+		{name: "the compartment of another type", path: "Encounter/visit/Observation", status: 400},
+		{name: "everything of another", path: "Patient/bert/$everything", status: 403, as: "Patient/missing/$everything"},
+		{name: "everything, with parameters", path: "Patient/anna/$everything?_elements=note", status: 400},
+		{name: "everything, by POST", method: "POST", path: "Patient/anna/$everything", body: `{"resourceType":"Parameters"}`, header: asJSON, status: 501},
+		{name: "everything, of a careless server", path: "Patient/anna/$everything", status: 200, entries: ownObservations},
+		{name: "a chain", path: "Observation?subject.name=SECRET", status: 400},
+		{name: "a chain with its type", path: "Observation?subject:Patient.name=SECRET", status: 400},
+		{name: "a chain over the compartment", path: "Observation?patient.identifier=1", status: 400},
+		{name: "_has", path: "Observation?_has:Condition:evidence-detail:code=hiv", status: 400},
+		{name: "_filter", path: "Observation?_filter=status+eq+final", status: 400},
+		{name: "_query", path: "Observation?_query=all", status: 400},
+		{name: "_text", path: "Observation?_text=SECRET", status: 400},
+		{name: "_content", path: "Observation?_content=SECRET", status: 400},
+		{name: "_contained", path: "Observation?_contained=true", status: 400},
+		{name: "a modifier", path: "Observation?code:not=na", status: 400},
+		{name: "what is unknown", path: "Observation?everybody=true", status: 400},
+		{name: "sorted by what is not evaluated", path: "Observation?_sort=subject.name", status: 400},
+		{name: "all types at once", path: "?_type=Observation,Condition", status: 501},
+		{name: "many parameters", path: "Observation?" + strings.Repeat("status=final&", maxParametersSent), status: 400},
+		{name: "a careless server", path: "Observation", status: 200, entries: ownObservations},
+		{name: "a careless server, by POST", method: "POST", path: "Observation/_search", body: "code=na", header: asForm, status: 200, entries: ownObservations},
+		{name: "the criteria are ignored", path: "Observation?code=k", status: 200, entries: []string{}},
+		{name: "by the id of what is withheld", path: "Observation?_id=mood,berts", status: 200, entries: []string{}},
+		{name: "another patient in the form", method: "POST", path: "Observation/_search?patient=anna", body: "patient=bert", header: asForm, status: 403},
+		{name: "a form of JSON", method: "POST", path: "Observation/_search", body: `{"patient":"bert"}`, header: asJSON, status: 415},
+		{name: "a long form", method: "POST", path: "Observation/_search", body: strings.Repeat("status=final&", 6000), header: asForm, status: 413},
+
+		// Including.
+		{name: "_include of the patient", path: "Observation?_include=Observation:subject", status: 200, entries: ownObservations},
+		{name: "_include of everything", path: "Observation?_include=*", status: 400},
+		{name: "_include that goes on", path: "Observation?_include:iterate=Observation:subject", status: 400},
+		{name: "_include from another type", path: "Observation?_include=Condition:subject", status: 400},
+		{name: "_revinclude", path: "Observation?_revinclude=Condition:evidence-detail", status: 200, entries: ownObservations},
+		{name: "_revinclude that goes on", path: "Observation?_revinclude:recurse=Provenance:target", status: 400},
+		{name: "included by something withheld", path: "Observation?_include=Observation:encounter", scope: "patient/Observation.rs patient/Encounter.rs", status: 200,
+			entries: []string{"Observation/sodium", "Encounter/visit"}},
+		{name: "included without being asked for", path: "Observation", scope: "patient/Observation.rs patient/Encounter.rs", status: 200, entries: ownObservations, lie: asInclude},
+		{name: "others under the name of included ones", path: "Observation?_include=Observation:encounter", status: 200, entries: ownObservations},
+
+		// Cursors.
+		{name: "a made-up cursor", path: "?_page=AAAA", status: 400},
+		{name: "an empty cursor", path: "?_page=", status: 400},
+		{name: "a cursor with more", path: "?_page=AAAA&patient=bert", status: 400},
+		{name: "a long made-up cursor", path: "?_page=" + strings.Repeat("A", 200), status: 400},
+
+		// Creating.
+		{name: "create for another", method: "POST", path: "Observation", body: otherBody, header: asJSON, status: 403},
+		{name: "create for nobody", method: "POST", path: "Observation", body: `{"resourceType":"Observation","status":"final"}`, header: asJSON, status: 403},
+		{name: "create by another", method: "POST", path: "Observation", body: body(`"performer":[{"reference":"Patient/bert"}]`), header: asJSON, status: 403},
+		{name: "create for another, somewhere in it", method: "POST", path: "Observation", body: body(`"extension":[{"url":"u","valueReference":{"reference":"Patient/bert"}}]`), header: asJSON, status: 403},
+		{name: "create with a contained patient", method: "POST", path: "Observation", body: body(`"contained":[{"resourceType":"Patient","id":"p"}]`), header: asJSON, status: 403},
+		{name: "create that asks what is there", method: "POST", path: "Observation", body: body(`"focus":[{"reference":"Condition/hidden"}]`), header: asJSON, status: 403},
+		{name: "create that asks what is not there", method: "POST", path: "Observation", body: body(`"focus":[{"reference":"Condition/missing"}]`), header: asJSON, status: 403},
+		{name: "create that asks for another's", method: "POST", path: "Observation", body: body(`"derivedFrom":[{"reference":"Observation/berts"}]`), header: asJSON, status: 403},
+		{name: "create of a type without scope", method: "POST", path: "Condition", body: `{"resourceType":"Condition","subject":{"reference":"Patient/anna"}}`, header: asJSON, status: 403},
+		{name: "create of another type than the URL", method: "POST", path: "Observation", body: `{"resourceType":"Condition","subject":{"reference":"Patient/anna"}}`, header: asJSON, status: 400},
+		{name: "create of a patient", method: "POST", path: "Patient", body: `{"resourceType":"Patient"}`, scope: "patient/*.cruds", header: asJSON, status: 403},
+		{name: "create of something sensitive", method: "POST", path: "Observation", body: body(`"meta":{"security":[{"code":"HIV"}]}`), header: asJSON, status: 403},
+		{name: "create with a member twice", method: "POST", path: "Observation", body: body(`"subject":{"reference":"Patient/bert"}`), header: asJSON, status: 400},
+		{name: "create with a member twice, deep", method: "POST", path: "Observation", body: body(`"focus":[{"reference":"Observation/sodium","reference":"Patient/bert"}]`), header: asJSON, status: 400},
+		{name: "create with a member in another case", method: "POST", path: "Observation", body: body(`"Subject":{"reference":"Patient/bert"}`), header: asJSON, status: 400},
+		{name: "create with a member twice, escaped", method: "POST", path: "Observation", body: body(`"subj\u0065ct":{"reference":"Patient/bert"}`), header: asJSON, status: 400},
+		{name: "two resources in one body", method: "POST", path: "Observation", body: goodBody + otherBody, header: asJSON, status: 400},
+		{name: "a body that is too long", method: "POST", path: "Observation", body: body(`"note":[{"text":"` + strings.Repeat("x", maxBody) + `"}]`), header: asJSON, status: 413},
+		{name: "a body that is too deep", method: "POST", path: "Observation", body: body(`"x":` + deep), header: asJSON, status: 400},
+		{name: "a body of XML", method: "POST", path: "Observation", body: `<Observation/>`, header: []string{"Content-Type", "application/fhir+xml"}, status: 415},
+		{name: "a body of no kind", method: "POST", path: "Observation", body: goodBody, status: 415},
+		{name: "conditional create", method: "POST", path: "Observation", body: goodBody, header: append([]string{"If-None-Exist", "code=hiv"}, asJSON...), status: 501},
+		{name: "create with parameters", method: "POST", path: "Observation?_account=bert", body: goodBody, header: asJSON, status: 400},
+		{name: "create under an id of one's own", method: "POST", path: "Observation", body: changed("berts", `"code":{}`), header: asJSON, status: 201, writes: []string{"POST Observation"}},
+		{name: "create without reading", method: "POST", path: "Observation", body: body(`"note":[{"text":"SECRET"}]`), scope: "patient/Observation.c", header: asJSON, status: 201, writes: []string{"POST Observation"}},
+
+		// Updating and deleting.
+		{name: "update of what is withheld", method: "PUT", path: "Observation/mood", body: changed("mood", `"code":{}`), header: asJSON, status: 404},
+		{name: "update of another's", method: "PUT", path: "Observation/berts", body: changed("berts", `"code":{}`), header: asJSON, status: 404},
+		{name: "update of what does not exist", method: "PUT", path: "Observation/missing", body: changed("missing", `"code":{}`), header: asJSON, status: 404},
+		{name: "update to another patient", method: "PUT", path: "Observation/sodium", body: strings.Replace(otherBody, `{`, `{"id":"sodium",`, 1), header: asJSON, status: 403},
+		{name: "update of another id", method: "PUT", path: "Observation/sodium", body: changed("berts", `"code":{}`), header: asJSON, status: 400},
+		{name: "update without id", method: "PUT", path: "Observation/sodium", body: goodBody, header: asJSON, status: 400},
+		{name: "update to something sensitive", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"meta":{"security":[{"code":"HIV"}]}`), header: asJSON, status: 403},
+		{name: "update of a version that is over", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"code":{}`), header: append([]string{"If-Match", `W/"6"`}, asJSON...), status: 412},
+		{name: "If-Match of what is withheld", method: "PUT", path: "Observation/mood", body: changed("mood", `"code":{}`), header: append([]string{"If-Match", `W/"6"`}, asJSON...), status: 404},
+		{name: "update without versions", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"code":{}`), header: asJSON, status: 502, lie: func(c *careless) {
+			c.resources["Observation/sodium"] = strings.Replace(c.resources["Observation/sodium"], `"versionId":"7",`, "", 1)
+		}},
+		{name: "update that comes too late", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"code":{}`), header: asJSON, status: 412, lie: func(c *careless) {
+			c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodPut {
+					if r.Header.Get("If-Match") != `W/"7"` {
+						panic("nothing says which version is meant")
+					}
+					w.WriteHeader(http.StatusPreconditionFailed)
+				}
+				return r.Method == http.MethodPut
 			}
-		})
-	}
-	t.Run("in the query", func(t *testing.T) {
-		r := w.exchangeRequest(a, nil)
-		r.URL.RawQuery = "grant_type=" + url.QueryEscape(GrantType)
-		w.refused(w.do(r), 400, "invalid_request", "BadRequest")
-	})
-	t.Run("by GET", func(t *testing.T) {
-		r := w.exchangeRequest(a, nil)
-		r.Method, r.Body, r.ContentLength = "GET", nil, 0
-		w.refused(w.do(r), 405, "invalid_request", "BadRequest")
-	})
-	w.token(a) // nothing was used up
-	if n := len(w.log(address(w.patient))) + len(w.log(common.Address{})); n != 1 {
-		t.Errorf("%d entries in the log: only what is decided belongs there", n)
+		}},
+		{name: "update with a scope for reading", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"code":{}`), scope: "patient/Observation.rs", header: asJSON, status: 403},
+		{name: "conditional update", method: "PUT", path: "Observation?code=na", body: goodBody, header: asJSON, status: 501},
+		{name: "patch", method: "PATCH", path: "Observation/sodium", body: `[]`, header: []string{"Content-Type", "application/json-patch+json"}, status: 501},
+		{name: "delete of what is withheld", method: "DELETE", path: "Observation/mood", status: 404, as: missing},
+		{name: "delete of another's", method: "DELETE", path: "Observation/berts", status: 404, as: missing},
+		{name: "delete with a scope for reading", method: "DELETE", path: "Observation/sodium", scope: "patient/Observation.rs", status: 403},
+		{name: "conditional delete", method: "DELETE", path: "Observation?status=final", status: 501},
+		{name: "delete with parameters", method: "DELETE", path: "Observation/sodium?_cascade=delete", status: 400},
+
+		// Batches.
+		{name: "batch that smuggles", method: "POST", body: batchOf(get("Observation/berts"), get("Observation/mood"), get("Condition/hidden"), get("Observation?patient=bert"), get("Patient/bert/Observation")), header: asJSON, status: 200, entries: []string{"404", "404", "403", "403", "403"}},
+		{name: "batch with whole URLs", method: "POST", body: batchOf(get("https://other.example/Observation/berts"), get("//other.example/Observation/berts"), get("/Observation/berts")), header: asJSON, status: 200, entries: []string{"400", "400", "400"}},
+		{name: "batch with ways up", method: "POST", body: batchOf(get("Observation/../Condition/hidden"), get("Observation//berts"), get("Observation%2fberts"), get("observation/berts")), header: asJSON, status: 200, entries: []string{"400", "400", "400", "404"}},
+		{name: "batch with lines in a URL", method: "POST", body: batchOf(get("Observation/sodium HTTP/1.1\r\nHost: other"), get("Observation/berts\n")), header: asJSON, status: 200, entries: []string{"400", "400"}},
+		{name: "batch in a batch", method: "POST", body: batchOf(`{"resource":` + batchOf(get("Observation/berts")) + `,"request":{"method":"POST","url":""}}`), header: asJSON, status: 200, entries: []string{"400"}},
+		{name: "batch in a batch, by a page", method: "POST", body: batchOf(get("?_page=AAAA")), header: asJSON, status: 200, entries: []string{"400"}},
+		{name: "everything in a batch", method: "POST", body: batchOf(get("Patient/anna/$everything")), header: asJSON, status: 200, entries: []string{"501"}},
+		{name: "other methods in a batch", method: "POST", body: batchOf(`{"request":{"method":"PATCH","url":"Observation/sodium"}}`, `{"request":{"method":"delete","url":"Observation/sodium"}}`), header: asJSON, status: 200, entries: []string{"400", "400"}},
+		{name: "conditions in a batch", method: "POST", body: batchOf(`{"request":{"method":"GET","url":"Observation/mood","ifNoneMatch":"W/\"7\""}}`, `{"resource":`+goodBody+`,"request":{"method":"POST","url":"Observation","ifNoneExist":"code=hiv"}}`), header: asJSON, status: 200, entries: []string{"404", "501"}},
+		{name: "writes in a batch", method: "POST", body: batchOf(`{"resource":`+otherBody+`,"request":{"method":"POST","url":"Observation"}}`, `{"request":{"method":"DELETE","url":"Observation/berts"}}`), header: asJSON, status: 200, entries: []string{"403", "404"}},
+		{name: "a member twice in a batch", method: "POST", body: `{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Observation/sodium","url":"Observation/berts"}}]}`, header: asJSON, status: 400},
+		{name: "an unknown member in a batch", method: "POST", body: `{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Observation/sodium","URL":"Observation/berts"}}]}`, header: asJSON, status: 400},
+		{name: "transaction", method: "POST", body: `{"resourceType":"Bundle","type":"transaction","entry":[]}`, header: asJSON, status: 501},
+		{name: "history as a batch", method: "POST", body: `{"resourceType":"Bundle","type":"history"}`, header: asJSON, status: 400},
+		{name: "a batch that is too long", method: "POST", body: batchOf(tooMany...), header: asJSON, status: 413},
+		{name: "a batch with parameters", method: "POST", path: "?_method=DELETE", body: batchOf(get("Observation/sodium")), header: asJSON, status: 400},
+
+		// Servers that lie.
+		{name: "another's resource under a name", path: "Observation/sodium", status: 404, as: missing, lie: func(c *careless) {
+			c.resources["Observation/sodium"] = c.resources["Observation/berts"]
+		}},
+		{name: "a Bundle for a resource", path: "Observation/sodium", status: 404, as: missing, lie: func(c *careless) {
+			c.resources["Observation/sodium"] = searchsetText("", `{"resource":`+c.resources["Observation/mood"]+`}`)
+		}},
+		{name: "a resource with two labels of one name", path: "Observation/sodium", status: 404, as: missing, lie: func(c *careless) {
+			c.resources["Observation/sodium"] = `{"meta":{"security":[{"code":"HIV"}]},"Meta":{},` + c.resources["Observation/sodium"][1:]
+		}},
+		{name: "the same resource again, without its label", path: "Observation?code=x", status: 200, entries: []string{}, lie: func(c *careless) {
+			twin := observed("twin", "anna", `"code":{"coding":[{"code":"x"}]},"derivedFrom":[{"reference":"Observation/mood"}]`)
+			c.resources["Observation/twin"] = twin
+			c.order = append(c.order, "Observation/twin")
+		}},
+		{name: "what is referred to cannot be had", path: "Observation/sodium", status: 404, as: missing, lie: func(c *careless) {
+			c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if strings.Contains(r.URL.Path, "Practitioner") {
+					w.WriteHeader(http.StatusInternalServerError)
+					return true
+				}
+				return false
+			}
+		}},
+		{name: "what is referred to is something else", path: "Observation/sodium", status: 404, as: missing, lie: func(c *careless) {
+			c.resources["Practitioner/doc"] = `{"resourceType":"Practitioner","id":"other"}`
+		}},
+		{name: "the server fails", path: "Observation/sodium", status: 502, lie: failing},
+		{name: "the server fails in a search", path: "Observation", status: 502, lie: failing},
+		{name: "the server leads elsewhere", path: "Observation/sodium", status: 502, lie: func(c *careless) {
+			c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				http.Redirect(w, r, c.URL+"/fhir/Observation/berts", http.StatusFound)
+				return true
+			}
+		}},
+		{name: "no Bundle for a search", path: "Observation", status: 502, lie: saying(`{"resourceType":"Observation","id":"sodium"}`)},
+		{name: "a list for a search", path: "Observation", status: 502, lie: saying(`[]`)},
+		{name: "half a Bundle", path: "Observation", status: 502, lie: saying(`{"resourceType":"Bundle","entry":[{"resource":` + goodBody + `}`)},
+		{name: "entries twice", path: "Observation", status: 502, lie: saying(`{"resourceType":"Bundle","entry":[],"entry":[]}`)},
+		{name: "labels after what they label", path: "Observation", status: 502, lie: saying(`{"resourceType":"Bundle","entry":[{"resource":` + observed("sodium", "anna", "") + `}],"meta":{"security":[{"code":"HIV"}]}}`)},
+		{name: "labels of the Bundle", path: "Observation", status: 200, entries: []string{}, lie: saying(`{"resourceType":"Bundle","meta":{"security":[{"code":"HIV"}]},"entry":[{"resource":` + observed("sodium", "anna", "") + `}]}`)},
+		{name: "a page outside the server", path: "Observation", status: 502, lie: saying(searchsetText("/admin/secrets"))},
+		{name: "a page of a way up", path: "Observation", status: 502, lie: saying(searchsetText("https://other.example/fhir/../admin"))},
+		{name: "a page of no type", path: "Observation", status: 502, lie: saying(searchsetText("https://other.example/fhir/$export"))},
+		{name: "a page that leads to itself", path: "Observation", status: 502, lie: func(c *careless) {
+			c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				_, _ = io.WriteString(w, searchsetText("Observation?_offset=1"))
+				return true
+			}
+		}},
+		{name: "an outcome among the matches", path: "Observation", status: 200, entries: []string{}, lie: saying(searchsetText("",
+			`{"resource":{"resourceType":"OperationOutcome","issue":[{"diagnostics":"SECRET"}]},"search":{"mode":"outcome"}}`, `{"resource":{"resourceType":"OperationOutcome","id":"o","issue":[{"diagnostics":"SECRET"}]}}`))},
+		{name: "an entry without end", path: "Observation", status: 502, lie: func(c *careless) {
+			c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				_, _ = io.WriteString(w, `{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Observation","id":"`)
+				chunk := bytes.Repeat([]byte("x"), 1<<20)
+				for range 18 {
+					if _, err := w.Write(chunk); err != nil {
+						break
+					}
+				}
+				return true
+			}
+		}},
+		{name: "another's resource as what was written", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"code":{}`), header: asJSON, status: 502, lie: func(c *careless) {
+			c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodPut {
+					_, _ = io.WriteString(w, c.resources["Observation/berts"])
+				}
+				return r.Method == http.MethodPut
+			}
+		}},
+		{name: "an error that tells", method: "POST", path: "Observation", body: goodBody, header: asJSON, status: 422, lie: func(c *careless) {
+			c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodPost {
+					w.WriteHeader(http.StatusUnprocessableEntity)
+					_, _ = io.WriteString(w, `{"resourceType":"OperationOutcome","issue":[{"diagnostics":"SECRET"}]}`)
+				}
+				return r.Method == http.MethodPost
+			}
+		}},
 	}
 }
 
-// TestAttackProof: proofs of a key that do not hold for this request.
-func TestAttackProof(t *testing.T) {
-	w := newWorld(t, t.TempDir()+"/gateway.db")
-	token, _ := w.session()
-	other := newProver(t)
-	claim := func(name string, value any) func(*prover, string) string {
-		return func(p *prover, at string) string {
-			return p.proof("GET", at, token, w.Now(), func(_, claims members) {
-				if claims[name] = value; value == nil {
-					delete(claims, name)
-				}
-			})
+const maxParametersSent = 70
+
+func failing(c *careless) {
+	c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		http.Error(w, "SECRET", http.StatusInternalServerError)
+		return true
+	}
+}
+
+func saying(text string) func(c *careless) {
+	return func(c *careless) {
+		c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+			_, _ = io.WriteString(w, text)
+			return true
 		}
 	}
-	head := func(name string, value any) func(*prover, string) string {
-		return func(p *prover, at string) string {
-			return p.proof("GET", at, token, w.Now(), func(header, _ members) {
-				if header[name] = value; value == nil {
-					delete(header, name)
-				}
-			})
+}
+
+// asInclude has the server say that all was included.
+func asInclude(c *careless) {
+	var entries []string
+	for _, name := range c.order {
+		mode := "include"
+		if strings.HasPrefix(name, "Observation/") {
+			mode = "match"
+		}
+		entries = append(entries, `{"resource":`+c.resources[name]+`,"search":{"mode":"`+mode+`"}}`)
+	}
+	text := searchsetText("", entries...)
+	c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Count(r.URL.Path, "/") != 2 {
+			return false
+		}
+		_, _ = io.WriteString(w, text)
+		return true
+	}
+}
+
+func TestFHIRAttacks(t *testing.T) {
+	all := attacks()
+	if len(all) < 40 {
+		t.Fatalf("%d attacks", len(all))
+	}
+	for _, a := range all {
+		t.Run(a.name, func(t *testing.T) {
+			c := attackedServer(t)
+			if a.lie != nil {
+				a.lie(c)
+			}
+			d := newDesk(t, c.URL+"/fhir")
+			var texts []string
+			if a.scope == "" {
+				a.scope = attackScope
+			}
+			texts = strings.Fields(a.scope)
+			d.as("session", "anna", scoped(t, 0, 0, 0, texts...))
+			if a.method == "" {
+				a.method = "GET"
+			}
+			answer := d.do(a.method, a.path, a.body, a.header...)
+			if answer.status != a.status {
+				t.Fatalf("the answer is %d, want %d: %.300s", answer.status, a.status, answer.body)
+			}
+			d.checkAttack(a, c, answer)
+		})
+	}
+}
+
+func (d *desk) checkAttack(a attack, c *careless, answer reply) {
+	d.Helper()
+	if strings.Contains(string(answer.body)+fmt.Sprint(answer.header), "SECRET") {
+		d.Errorf("the answer has what is withheld: %s", answer.body)
+	}
+	if !slices.Equal(c.writes, a.writes) {
+		d.Errorf("the server was told %q, want %q", c.writes, a.writes)
+	}
+	for _, written := range c.bodies {
+		if strings.Contains(written, `"berts"`) {
+			d.Errorf("what was written names what is not there: %s", written)
 		}
 	}
-	private, err := json.Marshal(jose.JSONWebKey{Key: w.prover.key})
-	if err != nil {
-		t.Fatal(err)
+	if len(d.notices) == 0 {
+		d.Error("it is not in the log")
 	}
-	used := w.prover.proof("GET", w.public+"/audit", token, w.Now(), nil)
-	w.ask(token, func(r *http.Request) { r.Header.Set("DPoP", used) })
-	hash := sha256.Sum256([]byte("another"))
-	for _, c := range []struct {
-		name  string
-		proof func(*prover, string) string
-		code  string // empty: invalid_dpop_proof
-	}{
-		{"used before", func(*prover, string) string { return used }, ""},
-		{"another URL", claim("htu", w.public+"/Observation"), ""},
-		{"another host", claim("htu", "http://elsewhere.example/audit"), ""},
-		{"path that leads here", claim("htu", w.public+"/x/../audit"), ""},
-		{"user in the URL", claim("htu", strings.Replace(w.public, "//", "//a@", 1)+"/audit"), ""},
-		{"another method", claim("htm", "POST"), ""},
-		{"method in lower case", claim("htm", "get"), ""},
-		{"another token", claim("ath", base64.RawURLEncoding.EncodeToString(hash[:])), ""},
-		{"no token", claim("ath", nil), ""},
-		{"no jti", claim("jti", nil), ""},
-		{"huge jti", claim("jti", strings.Repeat("x", 257)), ""},
-		{"jti a number", claim("jti", 7), ""},
-		{"no iat", claim("iat", nil), ""},
-		{"iat of no time", claim("iat", 1e300), ""},
-		{"old", claim("iat", w.Now().Unix()-61), "use_dpop_nonce"},
-		{"of the future", claim("iat", w.Now().Unix()+61), "use_dpop_nonce"},
-		{"forged nonce", claim("nonce", base64.RawURLEncoding.EncodeToString(make([]byte, 40))), "use_dpop_nonce"},
-		{"type", head("typ", "JWT"), ""},
-		{"no type", head("typ", nil), ""},
-		{"algorithm none", func(p *prover, at string) string {
-			signed := head("alg", "none")(p, at)
-			return signed[:strings.LastIndexByte(signed, '.')+1]
-		}, ""},
-		{"algorithm none, signed", head("alg", "none"), ""},
-		{"algorithm of another key", head("alg", "EdDSA"), ""},
-		{"algorithm ES384", head("alg", "ES384"), ""},
-		{"HS256 with the public key", func(p *prover, at string) string {
-			signed := head("alg", "HS256")(p, at)
-			content := signed[:strings.LastIndexByte(signed, '.')]
-			mac := hmac.New(sha256.New, p.jwk)
-			mac.Write([]byte(content))
-			return content + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-		}, ""},
-		{"symmetric key", head("jwk", json.RawMessage(`{"kty":"oct","k":"AAAA"}`)), ""},
-		{"private key", head("jwk", json.RawMessage(private)), ""},
-		{"no key", head("jwk", nil), ""},
-		{"key of another", func(_ *prover, at string) string { return other.proof("GET", at, token, w.Now(), nil) }, ""},
-		{"another's signature", func(p *prover, at string) string {
-			return other.proof("GET", at, token, w.Now(), func(header, _ members) { header["jwk"] = p.jwk })
-		}, ""},
-		{"RSA", func(_ *prover, at string) string {
-			key, err := rsa.GenerateKey(rand.Reader, 2048)
-			if err != nil {
+	for _, r := range c.requests {
+		for name := range r.Header {
+			if !slices.Contains([]string{"Accept", "User-Agent", "Content-Type", "Content-Length", "If-Match", "Prefer"}, name) {
+				d.Errorf("the header %s reached the server", name)
+			}
+		}
+	}
+	if a.as != "" {
+		same := d.do(a.method, a.as, a.body, a.header...)
+		for _, header := range []http.Header{answer.header, same.header} {
+			header.Del("Date")
+		}
+		if same.status != answer.status || !bytes.Equal(same.body, answer.body) || fmt.Sprint(same.header) != fmt.Sprint(answer.header) {
+			d.Errorf("it is answered with\n%d %v %s\nand what does not exist with\n%d %v %s", answer.status, answer.header, answer.body, same.status, same.header, same.body)
+		}
+	}
+	if a.status < 400 && a.entries != nil {
+		d.checkEntries(a, answer)
+	} else if a.method != "HEAD" && a.status >= 400 && !bytes.Contains(answer.body, []byte(`"OperationOutcome"`)) {
+		d.Errorf("the refusal is no OperationOutcome: %s", answer.body)
+	}
+}
+
+// checkEntries holds a Bundle to its entries: names, or the statuses of a batch.
+func (d *desk) checkEntries(a attack, answer reply) {
+	d.Helper()
+	var bundle struct {
+		Total *int
+		Link  []struct{ Relation string }
+		Entry []struct {
+			Resource struct{ ResourceType, ID string }
+			Response struct{ Status string }
+		}
+	}
+	if err := json.Unmarshal(answer.body, &bundle); err != nil {
+		d.Fatal(err)
+	}
+	got := []string{}
+	for _, e := range bundle.Entry {
+		if status, _, _ := strings.Cut(e.Response.Status, " "); status != "" {
+			got = append(got, status)
+		} else {
+			got = append(got, e.Resource.ResourceType+"/"+e.Resource.ID)
+		}
+	}
+	if !slices.Equal(got, a.entries) {
+		d.Errorf("the answer has %q, want %q", got, a.entries)
+	}
+	if bundle.Total != nil && *bundle.Total != len(got) {
+		d.Errorf("the total is %d", *bundle.Total)
+	}
+	for _, link := range bundle.Link {
+		if link.Relation != "self" {
+			d.Errorf("there is a link %s", link.Relation)
+		}
+	}
+}
+
+// The bytes that reach the server have no header of the requester.
+func TestAttackByHeaders(t *testing.T) {
+	c := attackedServer(t)
+	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, attackScope))
+	answer := d.do("GET", "Observation/sodium", "", "Authorization", "Bearer admin", "Cookie", "admin=1", "X-Forwarded-For", "127.0.0.1", "X-Original-Url", "/Observation/berts",
+		"X-Rewrite-Url", "/Observation/berts", "X-Consent", "all", "X-Security-Context", "admin", "Forwarded", "for=127.0.0.1", "Prefer", "handling=strict", "X-Cascade", "delete", "Range", "bytes=0-1")
+	if answer.status != http.StatusOK || string(answer.body) != c.resources["Observation/sodium"] {
+		t.Fatalf("%d %s", answer.status, answer.body)
+	}
+	d.checkAttack(attack{status: 200}, c, answer)
+}
+
+// A cursor works in its session alone, as it is.
+func TestAttackOnCursors(t *testing.T) {
+	var resources []string
+	for i := range 9 {
+		resources = append(resources, observed(fmt.Sprint("o", i), "anna", ""))
+	}
+	c := newCareless(t, resources...)
+	d := newDesk(t, c.URL+"/fhir").as("one", "anna", scoped(t, 0, 0, 0, attackScope))
+	var first searchsetOf
+	answer := d.do("GET", "Observation?_count=4", "")
+	if err := json.Unmarshal(answer.body, &first); err != nil || len(first.Entry) != 4 || len(first.Link) != 2 || first.Total != nil {
+		t.Fatalf("%v: %s", err, answer.body)
+	}
+	next := strings.TrimPrefix(first.Link[1].URL, d.public+"/")
+	if strings.Contains(next, "anna") || strings.Contains(next, "Observation") {
+		t.Errorf("the link tells what it is: %s", next)
+	}
+	if again := d.do("GET", next, ""); again.status != http.StatusOK || !bytes.Contains(again.body, []byte(`"o4"`)) || bytes.Contains(again.body, []byte(`"o3"`)) {
+		t.Fatalf("the next page is %d %s", again.status, again.body)
+	}
+	for i := len("?_page="); i < len(next); i += 7 {
+		forged := []byte(next)
+		forged[i] = map[bool]byte{true: 'A', false: 'B'}[forged[i] != 'A']
+		if answer := d.do("GET", string(forged), ""); answer.status != http.StatusBadRequest {
+			t.Errorf("changed at %d it is answered with %d", i, answer.status)
+		}
+	}
+	if answer := d.do("GET", next+"&_count=1000", ""); answer.status != http.StatusBadRequest {
+		t.Errorf("with more it is answered with %d", answer.status)
+	}
+	if answer := d.as("two", "anna", scoped(t, 0, 0, 0, attackScope)).do("GET", next, ""); answer.status != http.StatusBadRequest {
+		t.Errorf("in another session it is answered with %d", answer.status)
+	}
+	d.key[0]++
+	if answer := d.as("one", "anna", scoped(t, 0, 0, 0, attackScope)).do("GET", next, ""); answer.status != http.StatusBadRequest {
+		t.Errorf("at another gateway it is answered with %d", answer.status)
+	}
+}
+
+// What is withheld leaves no trace: each answer is byte for byte that of a
+// server which never had it, pages and their number included.
+func TestAttackByComparing(t *testing.T) {
+	var plain, mixed []string
+	for i := range 30 {
+		open := observed(fmt.Sprint("o", i), "anna", "")
+		plain = append(plain, open)
+		for j := range i % 4 {
+			mixed = append(mixed, labelled(observed(fmt.Sprint("s", i, "-", j), "anna", ""), "HIV"), observed(fmt.Sprint("b", i, "-", j), "bert", ""))
+		}
+		mixed = append(mixed, open)
+	}
+	mixed = append(mixed, labelled(observed("last", "anna", ""), "PSY"))
+	var pages [2][]string
+	for k, resources := range [][]string{plain, mixed} {
+		d := newDesk(t, newCareless(t, resources...).URL+"/fhir").as("one", "anna", scoped(t, 0, 0, 0, attackScope))
+		for path := "Observation?_count=10"; path != ""; {
+			answer := d.do("GET", path, "")
+			var page searchsetOf
+			if err := json.Unmarshal(answer.body, &page); err != nil {
 				t.Fatal(err)
 			}
-			jwk, err := json.Marshal(jose.JSONWebKey{Key: &key.PublicKey})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return other.proof("GET", at, token, w.Now(), func(header, _ members) { header["alg"], header["jwk"] = "RS256", json.RawMessage(jwk) })
-		}, ""},
-		{"critical", head("crit", []string{"b64"}), ""},
-		{"altered claims", func(p *prover, at string) string {
-			parts := strings.Split(p.proof("GET", at, token, w.Now(), nil), ".")
-			parts[1] = encoded(members{"jti": "x", "htm": "GET", "htu": at, "iat": w.Now().Unix()})
-			return strings.Join(parts, ".")
-		}, ""},
-		{"duplicate claim", func(p *prover, at string) string {
-			h := sha256.Sum256([]byte(token))
-			text := fmt.Sprintf(`{"jti":"y","htm":"GET","htm":"GET","htu":%q,"iat":%d,"ath":%q}`, at, w.Now().Unix(), base64.RawURLEncoding.EncodeToString(h[:]))
-			return p.sign(encoded(members{"typ": dpopType, "alg": "ES256", "jwk": p.jwk}) + "." + base64.RawURLEncoding.EncodeToString([]byte(text)))
-		}, ""},
-		{"signature in ASN.1", func(p *prover, at string) string { return p.proof("GET", at, token, w.Now(), nil) + "AAAA" }, ""},
-		{"two parts", func(*prover, string) string { return "e30.e30" }, ""},
-		{"four parts", func(p *prover, at string) string { return "e30." + p.proof("GET", at, token, w.Now(), nil) }, ""},
-		{"padding", func(p *prover, at string) string { return p.proof("GET", at, token, w.Now(), nil) + "=" }, ""},
-		{"huge", func(p *prover, at string) string { return claim("more", strings.Repeat("x", maxProof))(p, at) }, ""},
-		{"nothing", func(*prover, string) string { return "" }, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s := w.ask(token, func(r *http.Request) { r.Header.Set("DPoP", c.proof(w.prover, w.public+"/audit")) })
-			if c.code == "" {
-				w.denied(s, "InvalidProof")
-				if !strings.Contains(s.header.Get("WWW-Authenticate"), `error="invalid_dpop_proof"`) {
-					t.Error(s.header)
+			text := strings.ReplaceAll(string(answer.body), d.public, "")
+			path = ""
+			for _, link := range page.Link {
+				if link.Relation == "next" {
+					path = strings.TrimPrefix(link.URL, d.public+"/")
+					text = strings.ReplaceAll(text, path, "next")
 				}
-				return
 			}
-			w.denied(s, "WantNonce")
-			nonce := s.header.Get("DPoP-Nonce")
-			if nonce == "" || !strings.Contains(s.header.Get("WWW-Authenticate"), `error="use_dpop_nonce"`) {
-				t.Error(s.header)
-			}
-			// With the nonce the client's clock does not matter, for a while.
-			again := func() *said {
-				return w.ask(token, func(r *http.Request) {
-					r.Header.Set("DPoP", w.prover.proof("GET", w.public+"/audit", token, time.Unix(5, 0), func(_, claims members) { claims["nonce"] = nonce }))
-				})
-			}
-			if s := again(); s.status != http.StatusForbidden {
-				t.Errorf("%d %s", s.status, s.body)
-			}
-		})
+			pages[k] = append(pages[k], text)
+		}
 	}
-	t.Run("two proofs", func(t *testing.T) {
-		w.denied(w.ask(token, func(r *http.Request) {
-			r.Header.Add("DPoP", w.prover.proof("GET", w.public+"/audit", token, w.Now(), nil))
-		}), "InvalidProof")
-	})
-	t.Run("no proof", func(t *testing.T) {
-		w.denied(w.ask(token, func(r *http.Request) { r.Header.Del("DPoP") }), "InvalidProof")
-	})
-	t.Run("used at another gateway", func(t *testing.T) {
-		databasetest.Each(t, func(t *testing.T, location string) {
-			w := newWorld(t, location)
-			token, _ := w.session()
-			first, proof := w.Gateway, ""
-			w.ask(token, func(r *http.Request) { proof = r.Header.Get("DPoP") })
-			w.start(func(c *Config) { c.Public = first.Public })
-			w.denied(w.ask(token, func(r *http.Request) { r.Header.Set("DPoP", proof) }), "InvalidProof")
-			w.counts(token)
-		})
-	})
-	t.Run("at the token endpoint", func(t *testing.T) {
-		a := func() *consent.AccessDocument {
-			return w.access(w.grant(address(w.clinic), laboratory), nil, laboratory)
-		}
-		var proof string
-		w.token(a())
-		w.do(w.exchangeRequest(a(), func(_ url.Values, h http.Header) { proof = h.Get("DPoP") }))
-		w.refused(w.do(w.exchangeRequest(a(), func(_ url.Values, h http.Header) { h.Set("DPoP", proof) })), 400, "invalid_dpop_proof", "InvalidProof")
-		s := w.do(w.exchangeRequest(a(), func(_ url.Values, h http.Header) {
-			h.Set("DPoP", w.prover.proof("POST", w.public+"/token", "", w.Now().Add(-time.Hour), nil))
-		}))
-		w.refused(s, 400, "use_dpop_nonce", "WantNonce")
-		nonce := s.header.Get("DPoP-Nonce")
-		with := func(_ url.Values, h http.Header) {
-			h.Set("DPoP", w.prover.proof("POST", w.public+"/token", "", w.Now(), func(_, claims members) { claims["nonce"] = nonce }))
-		}
-		if s := w.do(w.exchangeRequest(a(), with)); s.status != http.StatusOK {
-			t.Errorf("%d %s", s.status, s.body)
-		}
-		w.clock.pass(nonceWindow + time.Second)
-		w.refused(w.do(w.exchangeRequest(a(), with)), 400, "use_dpop_nonce", "WantNonce")
-	})
-	t.Run("Ed25519 is taken", func(t *testing.T) {
-		public, key, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		jwk, err := json.Marshal(jose.JSONWebKey{Key: public})
-		if err != nil {
-			t.Fatal(err)
-		}
-		binding, err := consent.Binding(jwk)
-		if err != nil {
-			t.Fatal(err)
-		}
-		content := encoded(members{"typ": dpopType, "alg": "EdDSA", "jwk": json.RawMessage(jwk)}) + "." +
-			encoded(members{"jti": "ed", "htm": "POST", "htu": w.public + "/token", "iat": w.Now().Unix()})
-		proof := content + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(content)))
-		a := w.access(w.grant(address(w.clinic), laboratory), func(a *consent.AccessDocument) { a.Access.Binding = binding }, laboratory)
-		if s := w.do(w.exchangeRequest(a, func(_ url.Values, h http.Header) { h.Set("DPoP", proof) })); s.status != http.StatusOK {
-			t.Errorf("%d %s", s.status, s.body)
-		}
-	})
+	if len(pages[0]) != 3 || !slices.Equal(pages[0], pages[1]) {
+		t.Errorf("%d pages\n%s\nbut %d where something is withheld\n%s", len(pages[0]), pages[0], len(pages[1]), pages[1])
+	}
 }
 
-// TestAttackToken: tokens that do not count, or not any more.
-func TestAttackToken(t *testing.T) {
-	for _, c := range []struct {
-		name, want string
-		do         func(w *world, token string, d *consent.GrantDocument) *said
-	}{
-		{"shown as bearer", "WantProof", func(w *world, token string, _ *consent.GrantDocument) *said {
-			return w.ask(token, func(r *http.Request) {
-				r.Header.Set("Authorization", "Bearer "+token)
-				r.Header.Del("DPoP")
-			})
-		}},
-		{"shown as bearer, with a proof", "WantProof", func(w *world, token string, _ *consent.GrantDocument) *said {
-			return w.ask(token, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) })
-		}},
-		{"forged", "NoSession", func(w *world, token string, _ *consent.GrantDocument) *said {
-			b, _ := base64.RawURLEncoding.DecodeString(token)
-			b[1+sessionID]++ // a later end
-			return w.ask(base64.RawURLEncoding.EncodeToString(b), nil)
-		}},
-		{"another session's id", "NoSession", func(w *world, token string, _ *consent.GrantDocument) *said {
-			b, _ := base64.RawURLEncoding.DecodeString(token)
-			b[1]++
-			return w.ask(base64.RawURLEncoding.EncodeToString(b), nil)
-		}},
-		{"cut", "NoSession", func(w *world, token string, _ *consent.GrantDocument) *said { return w.ask(token[:len(token)-4], nil) }},
-		{"nonsense", "NoSession", func(w *world, _ string, _ *consent.GrantDocument) *said { return w.ask("nonsense", nil) }},
-		{"of another key", "NoSession", func(w *world, _ string, _ *consent.GrantDocument) *said {
-			b := append([]byte{tokenVersion}, make([]byte, sessionID+8+sha256.Size)...)
-			return w.ask(base64.RawURLEncoding.EncodeToString(b), nil)
-		}},
-		{"of another gateway", "NoSession", func(w *world, token string, _ *consent.GrantDocument) *said {
-			other := newWorld(t, t.TempDir()+"/gateway.db")
-			return other.ask(token, nil)
-		}},
-		{"of another holder with the same key and database", "NoSession", func(w *world, token string, _ *consent.GrantDocument) *said {
-			w.start(func(c *Config) { c.Holder = common.Address{8} })
-			return w.ask(token, nil)
-		}},
-		{"over", "NoSession", func(w *world, token string, _ *consent.GrantDocument) *said {
-			w.clock.pass(300 * time.Second)
-			return w.ask(token, nil)
-		}},
-		{"revoked", "Revoked", func(w *world, token string, d *consent.GrantDocument) *said {
-			w.chain.Reveal(t.Context(), secretOf(d.Grant.Provisions))
-			return w.ask(token, nil)
-		}},
-		{"grantor retired", "Retired", func(w *world, token string, _ *consent.GrantDocument) *said {
-			w.retire(address(w.patient))
-			return w.ask(token, nil)
-		}},
-		{"grantee retired", "Retired", func(w *world, token string, _ *consent.GrantDocument) *said {
-			w.retire(address(w.clinic))
-			return w.ask(token, nil)
-		}},
-		{"anchor lost in a reorganisation", "NotAnchored", func(w *world, token string, d *consent.GrantDocument) *said {
-			w.chain.change(func() { delete(w.chain.anchored, d.Root()) })
-			return w.ask(token, nil)
-		}},
-		{"patient not enrolled any more", "UnknownPatient", func(w *world, token string, _ *consent.GrantDocument) *said {
-			w.enrollments().End(t.Context(), address(w.patient), "moved")
-			return w.ask(token, nil)
-		}},
-		{"patient bound to another record", "UnknownPatient", func(w *world, token string, _ *consent.GrantDocument) *said {
-			w.enrollments().End(t.Context(), address(w.patient), "mistaken")
-			w.enroll(w.patient, "somebody-else")
-			return w.ask(token, nil)
-		}},
-		{"stale chain", "ChainTooOld", func(w *world, token string, _ *consent.GrantDocument) *said {
-			w.chain.change(func() { w.chain.age = 61 })
-			return w.ask(token, nil)
-		}},
-		{"chain that went stale without a word", "ChainTooOld", func(w *world, token string, _ *consent.GrantDocument) *said {
-			w.chain.Lock()
-			w.chain.age = 61
-			w.chain.Unlock()
-			w.clock.pass(61 * time.Second)
-			return w.ask(token, nil)
-		}},
-		{"chain that cannot be read", "Unavailable", func(w *world, token string, _ *consent.GrantDocument) *said {
-			w.chain.change(func() { w.chain.err = errBroken })
-			return w.ask(token, nil)
-		}},
-		{"in the query", "NoToken", func(w *world, token string, _ *consent.GrantDocument) *said {
-			return w.askAt("/audit?access_token="+token, token, func(r *http.Request) { r.Header.Del("Authorization") })
-		}},
-		{"shown twice", "BadAuthorization", func(w *world, token string, _ *consent.GrantDocument) *said {
-			return w.ask(token, func(r *http.Request) { r.Header.Add("Authorization", "DPoP "+token) })
-		}},
-		{"as a password", "BadAuthorization", func(w *world, token string, _ *consent.GrantDocument) *said {
-			return w.ask(token, func(r *http.Request) { r.SetBasicAuth("DPoP", token) })
-		}},
-		{"another patient's log", "NotOwnLog", func(w *world, token string, _ *consent.GrantDocument) *said { return w.ask(token, nil) }},
+// Nothing leaves before it is in the log, and a write is not even begun.
+func TestAttackWithoutLog(t *testing.T) {
+	for _, a := range []attack{
+		{path: "Observation/sodium"}, {path: "Observation"}, {path: "Patient/anna/$everything"}, {path: "Observation/berts"},
+		{method: "POST", path: "Observation", body: goodBody, header: []string{"Content-Type", fhirJSON}},
+		{method: "PUT", path: "Observation/sodium", body: changed("sodium", `"code":{}`), header: []string{"Content-Type", fhirJSON}},
+		{method: "DELETE", path: "Observation/sodium"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, t.TempDir()+"/gateway.db")
-			token, d := w.session()
-			w.counts(token)
-			before := len(w.log(address(w.patient)))
-			s := c.do(w, token, d)
-			want := map[string]int{"ChainTooOld": 503, "Unavailable": 503, "BadAuthorization": 400, "NotOwnLog": 403}[c.want]
-			if want == 0 {
-				w.denied(s, c.want)
-			} else {
-				w.refused(s, want, "", c.want)
-			}
-			// What is decided on a session is in its patient's log.
-			decided := !slices.Contains([]string{"NoSession", "NoToken", "BadAuthorization", "Unavailable"}, c.want)
-			if after := len(w.log(address(w.patient))); (after > before) != decided && c.name != "of another gateway" {
-				t.Errorf("%d entries, %d before", after, before)
-			}
-			// What ended stays ended, and what was in the way may be put right.
-			w.chain.change(func() { w.chain.age, w.chain.err, w.chain.memory = 0, nil, consent.Memory{} })
-			w.chain.change(func() { w.chain.anchored[d.Root()] = 1 })
-			ended := slices.Contains([]string{"Revoked", "Retired", "NotAnchored", "UnknownPatient"}, c.want)
-			if again := w.ask(token, nil); ended {
-				w.denied(again, "NoSession")
-			} else if want == 503 {
-				w.counts(token)
-			}
-		})
+		c := attackedServer(t)
+		d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, attackScope))
+		d.unlogged = errLog
+		answer := d.do(a.method, a.path, a.body, a.header...)
+		if answer.status != http.StatusServiceUnavailable || bytes.Contains(answer.body, []byte("sodium")) || len(c.writes) > 0 || answer.header.Get("Etag") != "" {
+			t.Errorf("%s %s: %d %v %s, and the server was told %q", a.method, a.path, answer.status, answer.header, answer.body, c.writes)
+		}
 	}
-	t.Run("expires with the grant", func(t *testing.T) {
-		w := newWorld(t, t.TempDir()+"/gateway.db")
-		d := w.grantAs(w.patient, address(w.clinic), func(g *consent.Grant) { g.Expires = w.now() + 30 }, laboratory)
-		s := w.exchange(w.access(d, nil, laboratory))
-		if s.ExpiresIn != 30 {
-			t.Errorf("it lasts %d s", s.ExpiresIn)
-		}
-		w.counts(s.Token)
-		w.clock.pass(30 * time.Second)
-		w.denied(w.ask(s.Token, nil), "NoSession")
-	})
-	t.Run("bearer where that is allowed", func(t *testing.T) {
-		w := newWorld(t, t.TempDir()+"/gateway.db")
-		w.start(func(c *Config) { c.AllowBearer = true })
-		a := w.access(w.grant(address(w.clinic), laboratory), func(a *consent.AccessDocument) { a.Access.Binding = common.Hash{} }, laboratory)
-		s := w.do(w.exchangeRequest(a, func(_ url.Values, h http.Header) { h.Del("DPoP") }))
-		if s.status != http.StatusOK || s.Type != "Bearer" {
-			t.Fatalf("%d %s", s.status, s.body)
-		}
-		bearer := func(r *http.Request) {
-			r.Header.Set("Authorization", "Bearer "+s.Token)
-			r.Header.Del("DPoP")
-		}
-		if got := w.ask(s.Token, bearer); got.outcome() != "NotOwnLog" {
-			t.Errorf("%d %s", got.status, got.body)
-		}
-		w.denied(w.ask(s.Token, nil), "WantProof")
-		bound, _ := w.session()
-		w.denied(w.ask(bound, func(r *http.Request) {
-			r.Header.Set("Authorization", "Bearer "+bound)
-			r.Header.Del("DPoP")
-		}), "WantProof")
-		w.start(func(*Config) {}) // which does not allow it any more
-		w.denied(w.ask(s.Token, bearer), "WantProof")
-	})
 }
 
-// TestAttackLoad: bodies that are slow, and clients that ask again and again.
-func TestAttackLoad(t *testing.T) {
-	t.Run("slow body", func(t *testing.T) {
-		w := newWorld(t, t.TempDir()+"/gateway.db")
-		w.bodyPatience = 50 * time.Millisecond
-		connection, err := net.Dial("tcp", w.server.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
+// A long answer is in the log window by window, and one that fails breaks off.
+func TestAttackByLength(t *testing.T) {
+	var resources []string
+	for i := range 250 {
+		resources = append(resources, observed(fmt.Sprint("o", i), "anna", ""))
+	}
+	c := newCareless(t, resources...)
+	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, "patient/Observation.s"))
+	if got := d.found("Patient/anna/$everything"); len(got) != 250 || len(d.notices) != 3 {
+		t.Fatalf("%d resources and %d notices", len(got), len(d.notices))
+	}
+	logged := 0
+	d.note = func(_ context.Context, _ *session, n notice) error {
+		if logged++; logged == 3 {
+			return errLog
 		}
-		defer connection.Close()
-		fmt.Fprintf(connection, "POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nsubject_token=")
-		connection.SetReadDeadline(time.Now().Add(10 * time.Second))
-		answer := make([]byte, 12)
-		if _, err := connection.Read(answer); err != nil || string(answer) != "HTTP/1.1 400" {
-			t.Errorf("%q, %v", answer, err)
-		}
-	})
-	t.Run("too many at once", func(t *testing.T) {
-		w := newWorld(t, t.TempDir()+"/gateway.db")
-		for range concurrent {
-			w.slots <- struct{}{}
-		}
-		token := w.request("GET", "/health", nil)
-		w.refused(w.do(token), 503, "", "Busy")
-		<-w.slots
-		if s := w.do(token); s.status != http.StatusOK {
-			t.Errorf("%d %s", s.status, s.body)
-		}
-	})
-	t.Run("guessing", func(t *testing.T) {
-		w := newWorld(t, t.TempDir()+"/gateway.db")
-		a := w.access(w.grant(address(w.clinic), laboratory), nil, laboratory)
-		busy := false
-		for range refusalBurst * 2 {
-			r := w.request("POST", "/token", nil)
-			if s := w.do(r); s.status == http.StatusTooManyRequests {
-				busy = s.header.Get("Retry-After") != ""
-				break
-			}
-		}
-		if !busy {
-			t.Error("it goes on for ever")
-		}
-		w.refused(w.exchange(a), http.StatusTooManyRequests, "temporarily_unavailable", "TooManyRefusals")
-	})
-}
-
-// TestAttackHandedOver: what is handed over directly counts only if it proves
-// itself and concerns this data holder.
-func TestAttackHandedOver(t *testing.T) {
-	databasetest.Each(t, func(t *testing.T, location string) {
-		w := newWorld(t, location)
-		token, d := w.session()
-		post := func(path, body string) *said {
-			r := w.request("POST", path, strings.NewReader(body))
-			r.Header.Set("Content-Type", "application/json")
-			return w.do(r)
-		}
-		secret := secretOf(d.Grant.Provisions)
-		for name, body := range map[string]string{
-			"no JSON": "secret", "short": `{"secrets":["0x00"]}`, "capitals": `{"secrets":["0x` + strings.Repeat("AB", 32) + `"]}`,
-			"unknown member": `{"secrets":[],"more":1}`, "duplicate member": `{"secrets":[],"secrets":[]}`,
-			"large": `{"secrets":["` + strings.Repeat("0", maxHandedOver) + `"]}`,
-		} {
-			if s := post("/revocations", body); s.status != 400 && s.status != 413 {
-				t.Errorf("%s: %d %s", name, s.status, s.body)
-			}
-		}
-		version := w.chain.Version()
-		if s := post("/revocations", fmt.Sprintf(`{"secrets":[%q]}`, common.Hash{1}.Hex())); s.status != 200 || s.Taken != 0 || w.chain.Version() != version {
-			t.Errorf("a secret that concerns nobody: %d %s", s.status, s.body)
-		}
-		w.counts(token)
-		if s := post("/revocations", fmt.Sprintf(`{"secrets":[%q,%q]}`, common.Hash{1}.Hex(), secret.Hex())); s.status != 200 || s.Taken != 1 {
-			t.Errorf("%d %s", s.status, s.body)
-		}
-		w.denied(w.ask(token, nil), "Revoked")
-
-		token, _ = w.session()
-		r := consent.Retirement{Account: address(w.clinic)}
-		good, err := consent.Sign(r.Digest(testDomain), w.clinic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		bad := bytes.Clone(good)
-		bad[5]++
-		w.refused(post("/retirements", fmt.Sprintf(`{"account":%q,"signature":"0x%x"}`, r.Account.Hex(), bad)), 400, "", "BadSignature")
-		stranger := newKey(t)
-		theirs, err := consent.Sign((&consent.Retirement{Account: address(stranger)}).Digest(testDomain), stranger)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s := post("/retirements", fmt.Sprintf(`{"account":%q,"signature":"0x%x"}`, address(stranger).Hex(), theirs)); s.status != 200 || s.Taken != 0 {
-			t.Errorf("an account that concerns nobody: %d %s", s.status, s.body)
-		}
-		w.counts(token)
-		if s := post("/retirements", fmt.Sprintf(`{"account":%q,"signature":"0x%x"}`, r.Account.Hex(), good)); s.status != 200 || s.Taken != 1 {
-			t.Errorf("%d %s", s.status, s.body)
-		}
-		w.denied(w.ask(token, nil), "Retired")
-	})
+		return nil
+	}
+	if answer := d.do("GET", "Patient/anna/$everything", ""); answer.status != -1 || bytes.Contains(answer.body, []byte(`"o200"`)) {
+		t.Errorf("%d, with %d bytes", answer.status, len(answer.body))
+	}
 }
