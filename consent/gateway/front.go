@@ -57,6 +57,7 @@ var (
 	errUnavailable  = &decline{http.StatusBadGateway, "transient", "UpstreamFailed", "the FHIR server behind this gateway gave no usable answer: try again later"}
 	errUnlogged     = &decline{http.StatusServiceUnavailable, "transient", "Unlogged", "the request could not be logged, so it was not answered: try again later"}
 	errPath         = &decline{http.StatusBadRequest, "invalid", "Invalid", "want Type, Type/id, Type/id/_history/version, Patient/id/Type or Patient/id/$everything, unescaped"}
+	errMethod       = &decline{http.StatusMethodNotAllowed, "not-supported", "Unsupported", "that method is not for this URL"}
 	errType         = &decline{http.StatusNotFound, "not-supported", "Unsupported", "FHIR R4 has no such resource type"}
 	errAccept       = &decline{http.StatusNotAcceptable, "not-supported", "Unsupported", "only JSON is written here: ask for application/fhir+json"}
 	errContentType  = &decline{http.StatusUnsupportedMediaType, "not-supported", "Unsupported", "only JSON is read here: send application/fhir+json"}
@@ -182,7 +183,9 @@ func (f *front) route(w http.ResponseWriter, r *http.Request, s *session, what *
 	get := r.Method == http.MethodGet || r.Method == http.MethodHead
 	post, put, del := r.Method == http.MethodPost, r.Method == http.MethodPut, r.Method == http.MethodDelete
 	switch {
-	case len(parts) == 0 && post && !inBatch(w):
+	case len(parts) == 0 && inBatch(w):
+		return errPath
+	case len(parts) == 0 && post:
 		what.interaction = "batch"
 		return f.batch(w, r, s, what)
 	case len(parts) == 0 && get && r.URL.Query().Has(pageParameter):
@@ -191,7 +194,7 @@ func (f *front) route(w http.ResponseWriter, r *http.Request, s *session, what *
 	case len(parts) == 0 && get:
 		return unsupported("a search of all types at once is not done here: search one type, or ask for Patient/id/$everything")
 	case len(parts) == 0:
-		return errPath
+		return errMethod
 	case !fhir.IsType(parts[0]):
 		return errType
 	case len(parts) == 1 && get, len(parts) == 2 && parts[1] == "_search" && post:
@@ -202,7 +205,9 @@ func (f *front) route(w http.ResponseWriter, r *http.Request, s *session, what *
 		return f.create(w, r, s, what, parts[0])
 	case len(parts) == 1 && (put || del || r.Method == http.MethodPatch):
 		return unsupported("conditional updates and deletes are not done here: name the resource, as in Type/id")
-	case len(parts) == 1 || !fhir.IsID(parts[1]):
+	case len(parts) == 1:
+		return errMethod
+	case !fhir.IsID(parts[1]):
 		return errPath
 	case r.Method == http.MethodPatch:
 		return unsupported("a patch is not done here: update the whole resource, with If-Match")
@@ -215,6 +220,8 @@ func (f *front) route(w http.ResponseWriter, r *http.Request, s *session, what *
 	case len(parts) == 2 && del:
 		what.interaction, what.target = "delete", parts[0]+"/"+parts[1]
 		return f.delete(w, r, s, what, parts[0], parts[1])
+	case len(parts) == 2:
+		return errMethod
 	case len(parts) == 4 && parts[2] == "_history" && get:
 		if !fhir.IsID(parts[3]) {
 			return errPath
