@@ -286,7 +286,7 @@ func TestGatewayKilled(t *testing.T) {
 	}
 	loaded, stop := context.WithCancel(ctx)
 	var load sync.WaitGroup
-	for i := range 8 {
+	for i := range 32 {
 		a, random := s.asker(), mathrand.New(mathrand.NewPCG(uint64(time.Now().UnixNano()), uint64(i)))
 		load.Go(func() {
 			for n := 0; loaded.Err() == nil; n++ {
@@ -405,4 +405,54 @@ func (s *served) logged(ctx context.Context) map[string]bool {
 	}
 	s.fatal(rows.Err())
 	return requests
+}
+
+// TestGatewayRevocation reads with a live token while the patient takes her grant
+// back: no later than a second after the block, the token is worth nothing.
+func TestGatewayRevocation(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s := newServed(ctx, t)
+	a := s.asker()
+	if got, err := a.exchange(ctx, false); err != nil || got.status != http.StatusOK {
+		t.Fatalf("exchange: %d %s, %v", got.status, got.body, err)
+	}
+	began := time.Now()
+	type revoked struct {
+		at  time.Time
+		err error
+	}
+	done := make(chan revoked, 1)
+	go func() {
+		_, err := s.do(ctx, "revoke", "--wallet", "patient", "labs.json", "--yes")
+		done <- revoked{time.Now(), err}
+	}()
+	var denied time.Time
+	reads := 0
+	for denied.IsZero() {
+		got, err := a.ask(ctx, http.MethodGet, "/Observation/lab1", "")
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case got.status == http.StatusOK:
+			reads++
+		case got.status == http.StatusUnauthorized && bytes.Contains(got.body, []byte("Revoked")):
+			denied = time.Now()
+		default:
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+	}
+	r := <-done
+	s.fatal(r.err)
+	if reads == 0 {
+		t.Error("the token was worth nothing before")
+	}
+	late := denied.Sub(r.at)
+	t.Logf("denied %v after the command began, %v after it had seen the revocation on chain; %d reads before", denied.Sub(began).Round(time.Millisecond), late.Round(time.Millisecond), reads)
+	if late > time.Second {
+		t.Errorf("the token was denied %v after the revocation was on chain", late)
+	}
+	if got, err := a.exchange(ctx, false); err != nil || got.status != http.StatusBadRequest || !bytes.Contains(got.body, []byte("Revoked")) {
+		t.Errorf("a new token: %d %s, %v", got.status, got.body, err)
+	}
 }
