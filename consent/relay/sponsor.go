@@ -81,7 +81,7 @@ func (s *sending) end(what ...common.Hash) {
 // plant makes one tree in each interval over all roots that wait, and anchors
 // it.
 func (s *sending) plant(ctx context.Context) {
-	var last time.Time // when the last tree was made
+	last := time.Now().Add(-s.options.Interval) // when the last tree was made
 	for {
 		rung := s.waiting.next()
 		if some, err := s.anyRoot(ctx); err != nil {

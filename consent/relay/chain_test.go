@@ -1,0 +1,195 @@
+package relay_test
+
+import (
+	"bufio"
+	"context"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rpc"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/registry"
+	"github.com/assent-wallet/assent/consent/relay"
+)
+
+// sponsor pays on a real network.
+type sponsor struct{ *registry.Client }
+
+func (s sponsor) Anchor(ctx context.Context, root common.Hash) error {
+	_, err := s.Client.Anchor(ctx, root)
+	return err
+}
+
+func (s sponsor) Revoke(ctx context.Context, secrets []common.Hash) error {
+	_, err := s.Client.Revoke(ctx, secrets)
+	return err
+}
+
+// anvil is a fresh Foundry node with the registry, where one key has coins.
+func anvil(t testing.TB, args ...string) (*registry.Client, *rpc.Client) {
+	t.Helper()
+	program, err := filepath.Abs(filepath.Join("..", "registry", "node_modules", "@foundry-rs", "anvil-linux-amd64", "bin", "anvil"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(program); err != nil {
+		if program, err = exec.LookPath("anvil"); err != nil {
+			if slices.Contains(strings.Split(os.Getenv("ASSENT_TEST_REQUIRE"), ","), "anvil") {
+				t.Fatal(err)
+			}
+			t.Skipf("no anvil: npm ci in consent/registry installs it: %v", err)
+		}
+	}
+	args = append([]string{"--port", "0", "--chain-id", "1337", "--accounts", "0", "--cache-path", t.TempDir()}, args...)
+	// The shell caps the address space at 4 GB and becomes anvil.
+	cmd := exec.Command("sh", append([]string{"-c", `ulimit -v 4194304; exec "$@"`, "sh", program}, args...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	address := make(chan string, 1)
+	go func() {
+		defer close(address)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if at, found := strings.CutPrefix(lines.Text(), "Listening on "); found {
+				address <- "http://" + at
+			}
+		}
+	}()
+	var url string
+	select {
+	case url = <-address:
+	case <-time.After(patience):
+	}
+	if url == "" {
+		t.Fatal("anvil does not listen")
+	}
+	key, err := crypto.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := rpc.DialContext(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	if err := r.Call(nil, "anvil_setBalance", crypto.PubkeyToAddress(key.PublicKey), (*hexutil.Big)(new(big.Int).Mul(big.NewInt(1e18), big.NewInt(1000)))); err != nil {
+		t.Fatal(err)
+	}
+	c := registry.New(registry.Network{Name: "anvil", ChainID: 1337, Endpoints: []registry.Endpoint{registry.URL(url)}}, registry.KeyPayer(key))
+	t.Cleanup(c.Close)
+	if _, err := c.Deploy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c, r
+}
+
+// From the answer 202 to a proof that the chain bears out takes one block
+// interval and 2 seconds at most, whenever a root comes.
+func TestAnchoredWithinOneInterval(t *testing.T) {
+	for _, interval := range []time.Duration{time.Second, 3 * time.Second} {
+		t.Run(interval.String(), func(t *testing.T) {
+			t.Parallel()
+			client, _ := anvil(t, "--block-time", interval.String()[:1])
+			o := options(t.TempDir() + "/relay.db")
+			o.Domain = consent.Domain{ChainID: 1337, Registry: registry.Address}
+			o.Interval = interval
+			c := start(t, sponsor{client}, o).client(t)
+			var mu sync.Mutex
+			var longest time.Duration
+			var all sync.WaitGroup
+			for i := range 40 { // spread over three blocks
+				all.Go(func() {
+					time.Sleep(time.Duration(i) * 3 * interval / 40)
+					root := random()
+					began := time.Now()
+					if err := c.Submit(t.Context(), root); err != nil {
+						t.Error(err)
+						return
+					}
+					a, err := c.Anchored(t.Context(), root, patience)
+					took := time.Since(began)
+					if err != nil || a == nil {
+						t.Errorf("%v, %v", a, err)
+						return
+					}
+					state, err := client.Read(t.Context(), consent.Entries{Anchors: []common.Hash{consent.Root(root, a.Siblings)}})
+					if err != nil || state.Anchored[a.Root] == 0 {
+						t.Errorf("the chain does not show it: %v", err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					longest = max(longest, took)
+				})
+			}
+			all.Wait()
+			t.Logf("with a block every %v: %v at most", interval, longest.Round(time.Millisecond))
+			if limit := interval + 2*time.Second; longest > limit {
+				t.Errorf("it took %v: want at most %v", longest, limit)
+			}
+		})
+	}
+}
+
+// A real reorganisation drops the block, and the transactions in it.
+func TestReorganisationOfAnvil(t *testing.T) {
+	client, r := anvil(t, "--block-time", "1")
+	if err := r.Call(nil, "anvil_mine", 10); err != nil {
+		t.Fatal(err)
+	}
+	o := options(t.TempDir() + "/relay.db")
+	o.Domain = consent.Domain{ChainID: 1337, Registry: registry.Address}
+	o.Interval, o.Finality = time.Second, 20
+	c := start(t, sponsor{client}, o).client(t)
+	root, secret := random(), random()
+	if err := c.Submit(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Revoke(t.Context(), []common.Hash{secret}); err != nil {
+		t.Fatal(err)
+	}
+	hash := consent.Revocation(secret)
+	there := func() (n int) {
+		state, err := client.Read(t.Context(), consent.Entries{Anchors: []common.Hash{root}, Revocations: []common.Hash{hash}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []uint64{state.Anchored[root], state.Revoked[hash]} {
+			if at != 0 {
+				n++
+			}
+		}
+		return n
+	}
+	until(t, "both are on chain", func() bool { return there() == 2 })
+	if a, err := c.Anchored(t.Context(), root, patience); err != nil || a == nil {
+		t.Fatal(a, err)
+	}
+	if err := r.Call(nil, "anvil_reorg", 5, []any{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := there(); n != 0 {
+		t.Fatalf("%d are still there after the reorganisation", n)
+	}
+	until(t, "both are on chain again", func() bool { return there() == 2 })
+}
+
+var _ relay.Chain = sponsor{}
