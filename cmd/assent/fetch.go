@@ -95,6 +95,9 @@ func runFetch(ctx context.Context, o *fetchOptions) error {
 		}
 		for _, s := range sources {
 			s.called = calledAt(names, s.Gateway)
+			if s.noted && names[s.Account] == "" {
+				s.called = fmt.Sprintf("%s, which the note calls %s, at %s", s.Account, consent.Quote(s.Name), hostOf(s.URL))
+			}
 			s.ask(wish, grant)
 		}
 		return o.fetch(ctx, w, grant, sources)
@@ -104,6 +107,7 @@ func runFetch(ctx context.Context, o *fetchOptions) error {
 // source is one data holder of a fetch, and what came of it.
 type source struct {
 	consent.Gateway
+	noted  bool   // where it is only a note says
 	called string // who it is and where, for people
 	scopes []consent.Scope
 	counts map[string]int // resources that it released, by type
@@ -146,7 +150,7 @@ func (o *fetchOptions) sources(ctx context.Context, w *wallet.Wallet, grant *con
 		}
 		s := &source{Gateway: consent.Gateway{Account: account}}
 		if at := slices.IndexFunc(note.Holders, func(g consent.Gateway) bool { return g.Account == account }); at >= 0 {
-			s.Gateway = note.Holders[at]
+			s.Gateway, s.noted = note.Holders[at], true
 		} else if known, err := w.Holder(ctx, account); err == nil {
 			s.Gateway = known
 		} else {

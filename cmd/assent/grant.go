@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -143,7 +142,7 @@ func (o *grantOptions) writeNote(note *consent.Cover) error {
 	}
 	text, err := note.MarshalJSON()
 	if err == nil {
-		err = os.WriteFile(o.cover, append(text, '\n'), 0o600)
+		err = writeWhole(o.cover, append(text, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("write the cover note: %w", err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,26 +15,82 @@ import (
 	"github.com/assent-wallet/assent/consent/gateway"
 )
 
+// wholeFile is a file that is there whole or not at all, and that only its owner
+// may read.
+type wholeFile struct {
+	*os.File
+	path string // once it is whole
+	done bool
+}
+
+func newWholeFile(path string) (*wholeFile, error) {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.new") // 0600
+	if err != nil {
+		return nil, err
+	}
+	return &wholeFile{File: file, path: path}, nil
+}
+
+// put puts the file in its place, to stay there.
+func (f *wholeFile) put() error {
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), f.path); err != nil {
+		return err
+	}
+	f.done = true
+	if runtime.GOOS == "windows" { // which has no such call, and does so by itself
+		return nil
+	}
+	folder, err := os.Open(filepath.Dir(f.path))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
+}
+
+// discard takes away what was not put in its place.
+func (f *wholeFile) discard() {
+	if !f.done {
+		f.Close()
+		os.Remove(f.Name())
+	}
+}
+
+// writeWhole writes a file at once.
+func writeWhole(path string, content []byte) error {
+	file, err := newWholeFile(path)
+	if err != nil {
+		return err
+	}
+	defer file.discard()
+	if _, err := file.Write(content); err != nil {
+		return err
+	}
+	return file.put()
+}
+
 // recordWriter writes resources as they come, each once, as a FHIR Bundle of
-// type collection or as one resource on each line. A file is there whole or not
-// at all, and only its owner may read it. Several goroutines may use it.
+// type collection or as one resource on each line. Several goroutines may use
+// it.
 type recordWriter struct {
 	mu     sync.Mutex
 	out    *bufio.Writer
-	file   *os.File // nil: standard output
-	path   string   // of the file once it is whole
+	file   *wholeFile // nil: standard output
 	ndjson bool
 	seen   map[string]bool
 	count  int
 }
 
 func newRecordWriter(path string, stdout io.Writer, ndjson bool) (*recordWriter, error) {
-	w := &recordWriter{path: path, ndjson: ndjson, seen: make(map[string]bool)}
+	w := &recordWriter{ndjson: ndjson, seen: make(map[string]bool)}
 	if path == "" {
 		w.out = bufio.NewWriter(stdout)
 		return w, nil
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.new") // 0600
+	file, err := newWholeFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("write the records: %w", err)
 	}
@@ -85,31 +142,12 @@ func (w *recordWriter) close() error {
 	if err := w.out.Flush(); err != nil || w.file == nil {
 		return err
 	}
-	if err := w.file.Sync(); err != nil {
-		return err
-	}
-	if err := w.file.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(w.file.Name(), w.path); err != nil {
-		return err
-	}
-	w.file = nil
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	folder, err := os.Open(filepath.Dir(w.path))
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
+	return w.file.put()
 }
 
 // discard takes away what was not closed. What went to standard output stays.
 func (w *recordWriter) discard() {
 	if w.file != nil {
-		w.file.Close()
-		os.Remove(w.file.Name())
+		w.file.discard()
 	}
 }

@@ -23,7 +23,7 @@ func showCommand(a *app) *cobra.Command {
 	o := &showOptions{app: a}
 	c := &cobra.Command{
 		Use:   "show DOCUMENT",
-		Short: "Say in plain words what a grant, request, access or card is",
+		Short: "Say in plain words what a grant, request, access, card or note is",
 		Long: `Reads a document and says what it means. Of a grant it also says whether it counts
 now, as the chain has it. A grant that this wallet keeps can be named by its id or
 the beginning of it, and printed again with --document.`,
@@ -87,6 +87,10 @@ func runShow(ctx context.Context, o *showOptions, name string) error {
 		return show(a, name, text, consent.ReadAccess, func(d *consent.AccessDocument) error {
 			return a.print(shown{Kind: consent.KindAccess, Words: describeAccess(d)})
 		})
+	case consent.KindCover:
+		return show(a, name, text, consent.ReadCover, func(d *consent.Cover) error {
+			return a.print(shown{Kind: consent.KindCover, Words: describeCover(d)})
+		})
 	case consent.KindCard:
 		return show(a, name, text, consent.ReadCard, func(d *consent.CardDocument) error {
 			return a.print(shown{Kind: consent.KindCard, Words: fmt.Sprintf("The key %s calls itself %s since %s. Compare the address with the person's own.",
@@ -132,6 +136,14 @@ func (a *app) showGrant(ctx context.Context, registry wallet.Registry, d *consen
 		Kind: consent.KindGrant, ID: d.ID().Hex(), State: stateName(standing.Phase()), Clause: verdict.Clause,
 		Words: consent.Describe(&d.Grant, d.Provisions, names),
 	})
+}
+
+func describeCover(d *consent.Cover) string {
+	words := "A note, signed by nobody, says that these data holders are reached:"
+	for _, g := range d.Holders {
+		words += fmt.Sprintf("\n  - %s, which it calls %s, at %s", g.Account, consent.Quote(g.Name), g.URL)
+	}
+	return words
 }
 
 func describeAccess(d *consent.AccessDocument) string {

@@ -31,7 +31,9 @@ import (
 // was never seen before may be anybody.
 const (
 	maxAnswer     = 64 << 20         // bytes of one answer
+	maxTaken      = 8 << 30          // bytes of all answers to one client
 	maxPages      = 10_000           // of one search
+	headerLimit   = time.Minute      // until an answer begins
 	answerLimit   = 5 * time.Minute  // for one answer, its body included
 	retryAttempts = 4                // of one request where the other side is busy
 	retryWait     = 30 * time.Second // for one request, in all
@@ -85,6 +87,7 @@ type Client struct {
 	binding common.Hash
 	nonce   string // what the data holder wants in the next proof (RFC 9449, section 8)
 	token   Token
+	taken   uint64 // bytes of answers so far
 }
 
 // Token is what an access was exchanged for.
@@ -117,7 +120,7 @@ func NewClient(base string) (*Client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	transport.MaxResponseHeaderBytes = 64 << 10
+	transport.MaxResponseHeaderBytes, transport.ResponseHeaderTimeout = 64<<10, headerLimit
 	return &Client{
 		base: u, signer: signer, binding: common.Hash(thumbprint),
 		http: &http.Client{
@@ -499,11 +502,14 @@ func (c *Client) send(r *http.Request) ([]byte, http.Header, error) {
 		c.nonce = nonce
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	c.taken += uint64(len(body))
 	switch {
 	case err != nil:
 		return nil, nil, fmt.Errorf("its answer breaks off: %w", err)
 	case len(body) > maxAnswer:
 		return nil, nil, fmt.Errorf("one answer of it is longer than %d bytes", maxAnswer)
+	case c.taken > maxTaken:
+		return nil, nil, fmt.Errorf("its answers are longer than %d bytes together", uint64(maxTaken))
 	case answer.StatusCode != http.StatusOK:
 		return nil, answer.Header, refusal(answer, body)
 	}
