@@ -308,23 +308,20 @@ func words(field cell) []cell {
 // Where the record is wrong, the rest of its line is passed over.
 func (c *csvRows) record() (fields []cell, problem *wallet.Problem, err error) {
 	for {
-		b, err := c.r.ReadByte()
-		if err != nil {
+		ahead, err := c.r.Peek(2)
+		if len(ahead) == 0 {
 			return nil, nil, err
 		}
-		if b == '\n' {
-			c.line, c.column = c.line+1, 1
-			continue
+		blank := 1
+		if string(ahead) == "\r\n" {
+			blank = 2
+		} else if ahead[0] != '\n' {
+			break
 		}
-		if b == '\r' {
-			if after, _ := c.r.Peek(1); len(after) == 1 && after[0] == '\n' {
-				continue
-			}
-		}
-		if err := c.r.UnreadByte(); err != nil {
+		if _, err := c.r.Discard(blank); err != nil {
 			return nil, nil, err
 		}
-		break
+		c.line, c.column = c.line+1, 1
 	}
 	begin := wallet.Position{Line: c.line, Column: c.column}
 	fail := func(at wallet.Position, text string) ([]cell, *wallet.Problem, error) {
