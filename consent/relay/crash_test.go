@@ -1,0 +1,398 @@
+package relay_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/devchain"
+	"github.com/assent-wallet/assent/consent/registry"
+	"github.com/assent-wallet/assent/consent/relay"
+	"github.com/assent-wallet/assent/wallet"
+)
+
+// The processes of the crash test are this same binary, with the name of one in
+// childVariable and its folder in folderVariable.
+const (
+	childVariable  = "ASSENT_RELAY_TEST_CHILD"
+	folderVariable = "ASSENT_RELAY_TEST_FOLDER"
+	crashVariable  = "ASSENT_TEST_CRASH" // how long, such as 10m
+)
+
+func TestMain(m *testing.M) {
+	children := map[string]func(folder string) error{"chain": chainChild, "relay": relayChild, "wallets": walletsChild}
+	child := children[os.Getenv(childVariable)]
+	if child == nil {
+		os.Exit(m.Run())
+	}
+	// Whoever started it may be gone.
+	go func() {
+		os.Stdin.Read(make([]byte, 1))
+		os.Exit(1)
+	}()
+	if err := child(os.Getenv(folderVariable)); err != nil {
+		fmt.Fprintln(os.Stderr, os.Getenv(childVariable)+":", err)
+		os.Exit(1)
+	}
+}
+
+// place is where the processes find each other.
+type place struct {
+	chain, relay string // host:port
+	id           uint64
+}
+
+func readPlace(folder string) (p place, err error) {
+	text, err := os.ReadFile(filepath.Join(folder, "place"))
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &p.chain, &p.relay, &p.id)
+	}
+	return p, err
+}
+
+func (p place) registry() *registry.Client {
+	return registry.New(registry.Network{
+		Name: "crash", ChainID: p.id, Endpoints: []registry.Endpoint{registry.URL("http://" + p.chain)}, OnDemand: true, Timeout: 5 * time.Second,
+	}, nil) // the node lends an account
+}
+
+func chainChild(folder string) error {
+	p, err := readPlace(folder)
+	if err != nil {
+		return err
+	}
+	chain, err := devchain.Serve(context.Background(), filepath.Join(folder, "chain"), devchain.Options{HTTP: p.chain})
+	if err != nil {
+		return err
+	}
+	<-chain.Done()
+	return chain.Err()
+}
+
+func relayChild(folder string) error {
+	p, err := readPlace(folder)
+	if err != nil {
+		return err
+	}
+	r, err := relay.Open(context.Background(), sponsor{p.registry()}, relay.Options{
+		Database: filepath.Join(folder, "relay.db"), Account: common.Address{0xaa}, URL: "http://" + p.relay,
+		Domain: consent.Domain{ChainID: p.id, Registry: registry.Address}, Interval: time.Second, Finality: 10,
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", p.relay)
+	if err != nil {
+		return err
+	}
+	go r.Run(context.Background())
+	return http.Serve(listener, r.Handler())
+}
+
+// people are the wallets of the crash test: the same ones in each process.
+func people() (keys []*wallet.Key) {
+	for i := range 6 {
+		entropy := sha256.Sum256([]byte(fmt.Sprint("person ", i)))
+		key, err := wallet.NewKey(entropy[:16])
+		if err != nil {
+			panic(err)
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// walletsChild hands in roots and secrets, sends letters and fetches them. What
+// the relay acknowledged goes into a journal; what goes wrong as well.
+func walletsChild(folder string) error {
+	p, err := readPlace(folder)
+	if err != nil {
+		return err
+	}
+	journal, err := os.OpenFile(filepath.Join(folder, "journal"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	write := func(format string, args ...any) { fmt.Fprintf(journal, format+"\n", args...) } // one write each: whole lines
+	c, err := relay.NewClient("http://"+p.relay, "")
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	domain := consent.Domain{ChainID: p.id, Registry: registry.Address}
+	forever := func(every time.Duration, do func()) {
+		go func() {
+			for {
+				do()
+				time.Sleep(every)
+			}
+		}()
+	}
+	for range 8 {
+		forever(20*time.Millisecond, func() {
+			if root := random(); c.Submit(ctx, root) == nil {
+				write("root %s", root.Hex())
+			}
+		})
+	}
+	forever(50*time.Millisecond, func() {
+		if secret := random(); c.Revoke(ctx, []common.Hash{secret}) == nil {
+			write("secret %s", secret.Hex())
+		}
+	})
+	keys := people()
+	for i, key := range keys {
+		to := keys[(i+1)%len(keys)]
+		if card, err := to.SignCard(domain, consent.Card{Name: "somebody", Time: uint64(time.Now().Unix())}); err == nil {
+			_ = c.PutCard(ctx, card) // the next process does it where the relay is away
+		}
+		forever(100*time.Millisecond, func() {
+			letter := to.Address().Hex() + " " + random().Hex()
+			if c.Send(ctx, to.Address(), []byte(letter)) == nil {
+				write("sent %s", letter)
+			}
+		})
+		forever(300*time.Millisecond, func() { fetch(ctx, c, key, domain, write) })
+	}
+	select {}
+}
+
+// fetch takes what is in a mailbox: it is written down before it is taken away.
+func fetch(ctx context.Context, c *relay.Client, key *wallet.Key, domain consent.Domain, write func(string, ...any)) {
+	box, err := c.Mailbox(ctx, key.Address(), domain, proving(key, domain, time.Now()))
+	if err != nil {
+		return
+	}
+	list, err := box.List(ctx)
+	if err != nil {
+		return
+	}
+	for _, l := range list {
+		letter, err := box.Read(ctx, l.ID)
+		if err != nil {
+			return
+		}
+		if !strings.HasPrefix(string(letter), key.Address().Hex()+" ") {
+			write("wrong %q in the mailbox of %s", letter, key.Address())
+		}
+		write("got %s", letter)
+		if box.Delete(ctx, l.ID) != nil {
+			return
+		}
+	}
+}
+
+// child is a process that is started again when it was killed.
+type child struct {
+	name, folder string
+	cmd          *exec.Cmd
+}
+
+func (c *child) start(t *testing.T) {
+	t.Helper()
+	c.cmd = exec.Command(os.Args[0])
+	c.cmd.Env = append(os.Environ(), childVariable+"="+c.name, folderVariable+"="+c.folder)
+	c.cmd.Stderr = os.Stderr
+	if _, err := c.cmd.StdinPipe(); err != nil { // which ends when this process does
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *child) kill() {
+	c.cmd.Process.Kill() // kill -9
+	c.cmd.Wait()
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// Relay, chain and wallets are killed at random under load. At the end every
+// root that was acknowledged is proven by the chain, every secret is revealed,
+// and every letter was fetched by whom it was for, or is still there for her.
+func TestCrash(t *testing.T) {
+	lasts := 12 * time.Second
+	if testing.Short() {
+		lasts = 5 * time.Second
+	}
+	if text := os.Getenv(crashVariable); text != "" {
+		var err error
+		if lasts, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	folder := t.TempDir()
+	first, err := devchain.Open(t.Context(), filepath.Join(folder, "chain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := place{freeAddress(t), freeAddress(t), first.ChainID()}
+	deploying := registry.New(registry.Network{ChainID: p.id, OnDemand: true, Endpoints: []registry.Endpoint{{Name: "embedded", Dial: first.Dial}}}, registry.KeyPayer(first.Key()))
+	_, err = deploying.Deploy(t.Context())
+	deploying.Close()
+	first.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "place"), []byte(fmt.Sprintln(p.chain, p.relay, p.id)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all := []*child{{name: "chain", folder: folder}, {name: "relay", folder: folder}, {name: "wallets", folder: folder}}
+	for _, c := range all {
+		c.start(t)
+		t.Cleanup(c.kill)
+	}
+	kills := map[string]int{}
+	for end := time.Now().Add(lasts); time.Now().Before(end); {
+		time.Sleep(time.Duration(100+rand.IntN(900)) * time.Millisecond) // what is tested is what happens at any moment
+		for range 1 + rand.IntN(2) {
+			c := all[rand.IntN(len(all))]
+			c.kill()
+			kills[c.name]++
+			c.start(t)
+		}
+	}
+	all[2].kill()
+
+	roots, secrets, letters := journal(t, folder)
+	t.Logf("killed %v under load; acknowledged: %d roots, %d secrets; %d letters were not fetched yet", kills, len(roots), len(secrets), len(letters))
+	if len(roots) < 20 || len(secrets) < 5 {
+		t.Fatal("that is no load")
+	}
+	chain := p.registry()
+	defer chain.Close()
+	c, err := relay.NewClient("http://"+p.relay, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	checkRoots(t, c, chain, roots)
+	var hashes []common.Hash
+	for _, secret := range secrets {
+		hashes = append(hashes, consent.Revocation(secret))
+	}
+	eventually(t, "every secret is on chain", func() bool {
+		state, err := chain.Read(t.Context(), consent.Entries{Revocations: hashes})
+		return err == nil && !slices.ContainsFunc(hashes, func(h common.Hash) bool { return state.Revoked[h] == 0 })
+	})
+	for _, key := range people() {
+		fetch(t.Context(), c, key, consent.Domain{ChainID: p.id, Registry: registry.Address}, func(format string, args ...any) {
+			if line := fmt.Sprintf(format, args...); strings.HasPrefix(line, "got ") {
+				delete(letters, strings.TrimPrefix(line, "got "))
+			} else {
+				t.Error(line)
+			}
+		})
+	}
+	if len(letters) > 0 {
+		t.Errorf("%d letters are lost", len(letters))
+	}
+}
+
+// journal gives what was acknowledged, and of the letters those that were not
+// fetched.
+func journal(t *testing.T, folder string) (roots, secrets []common.Hash, unfetched map[string]bool) {
+	t.Helper()
+	file, err := os.Open(filepath.Join(folder, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	sent, got := map[string]bool{}, map[string]bool{}
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		kind, value, _ := strings.Cut(lines.Text(), " ")
+		switch kind {
+		case "root":
+			roots = append(roots, common.HexToHash(value))
+		case "secret":
+			secrets = append(secrets, common.HexToHash(value))
+		case "sent":
+			sent[value] = true
+		case "got":
+			got[value] = true
+		default:
+			t.Error(lines.Text())
+		}
+	}
+	t.Logf("%d letters were sent and %d fetched", len(sent), len(got))
+	if len(sent) < 20 || len(got) == 0 {
+		t.Error("that is no load")
+	}
+	for letter := range got {
+		delete(sent, letter)
+	}
+	return roots, secrets, sent
+}
+
+func checkRoots(t *testing.T, c *relay.Client, chain *registry.Client, roots []common.Hash) {
+	t.Helper()
+	trees := map[common.Hash]bool{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	for _, root := range roots {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+				a, err := c.Anchored(t.Context(), root, 20*time.Second)
+				if err == nil && a != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					trees[consent.Root(root, a.Siblings)] = true
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Errorf("the root %s: %v, %v", root, a, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	var need consent.Entries
+	for tree := range trees {
+		need.Anchors = append(need.Anchors, tree)
+	}
+	eventually(t, "every tree is on chain", func() bool {
+		state, err := chain.Read(t.Context(), need)
+		return err == nil && !slices.ContainsFunc(need.Anchors, func(tree common.Hash) bool { return state.Anchored[tree] == 0 })
+	})
+	t.Log(strconv.Itoa(len(trees)) + " trees")
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
+}
