@@ -34,9 +34,9 @@ func upstreamOf(t testing.TB) *url.URL {
 // waiting is how many requests wait for their answers at once, for each core.
 const waiting = 64
 
-// BenchmarkRead measures what a permitted read costs, all in: the proof, the
+// BenchmarkRequest measures what a permitted read costs, all in: the proof, the
 // decision, the log, and the FHIR server, which is in the same process.
-func BenchmarkRead(b *testing.B) {
+func BenchmarkRequest(b *testing.B) {
 	for _, at := range []struct{ name, path string }{{"resource", "/Observation/o1"}, {"own", "/audit?from=1000000000"}} {
 		b.Run(at.name, func(b *testing.B) {
 			w := newWorld(b, filepath.Join(b.TempDir(), "gateway.db"))

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -19,6 +20,7 @@ import (
 type journal struct {
 	db     *database.DB
 	queue  chan *record
+	stop   sync.Once
 	closed chan struct{} // no more records are taken
 	ended  chan struct{} // all that were taken are written
 	batch  func(records int, took time.Duration)
@@ -126,7 +128,7 @@ func (j *journal) run() {
 }
 
 func (j *journal) close() {
-	close(j.closed)
+	j.stop.Do(func() { close(j.closed) })
 	<-j.ended
 }
 
