@@ -75,7 +75,7 @@ func reply(w http.ResponseWriter, status int, body string) {
 
 // proven checks the proof of a request, and gives the thumbprint of its key.
 func (s *stranger) proven(w http.ResponseWriter, r *http.Request, token string) (common.Hash, bool) {
-	jws, err := jose.ParseSigned(r.Header.Get("DPoP"), []jose.SignatureAlgorithm{jose.ES256})
+	jws, err := jose.ParseSignedCompact(r.Header.Get("DPoP"), []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		s.Errorf("the proof %q: %v", r.Header.Get("DPoP"), err)
 		return common.Hash{}, false
