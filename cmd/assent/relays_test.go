@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/devchain"
+	"github.com/assent-wallet/assent/consent/relay"
+)
+
+// fakeRelay answers as an honest, a lying or a silent relay would.
+type fakeRelay struct {
+	chain  *chain
+	honest bool // anchors what it says
+	mu     sync.Mutex
+	answer func(root common.Hash) relay.Anchored
+	asked  int
+}
+
+func (f *fakeRelay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	f.mu.Lock()
+	f.asked++
+	f.mu.Unlock()
+	switch {
+	case req.Method == http.MethodPost:
+		w.WriteHeader(http.StatusAccepted)
+	case f.answer == nil:
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		a := f.answer(common.HexToHash(strings.TrimPrefix(req.URL.Path, "/anchor/")))
+		if f.honest {
+			if _, err := f.chain.Client.Anchor(req.Context(), a.Root); err != nil {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+		}
+		json.NewEncoder(w).Encode(a)
+	}
+}
+
+func (f *fakeRelay) serve(t *testing.T) *relay.Client {
+	t.Helper()
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	c, err := relay.NewClient(server.URL, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// A wallet calls nothing anchored that it has not seen on chain itself, whatever
+// relays say, and goes another way where they keep it waiting.
+func TestRelaysAreNotBelieved(t *testing.T) {
+	embedded, err := devchain.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var talk strings.Builder
+	c := embeddedChain(&app{stderr: &talk, verbose: true}, embedded)
+	defer c.close()
+	if _, err := c.Deploy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sibling := common.Hash{7}
+	in := func(root common.Hash) relay.Anchored {
+		return relay.Anchored{Root: consent.Root(root, []common.Hash{sibling}), Siblings: []common.Hash{sibling}}
+	}
+	long := func(root common.Hash) relay.Anchored {
+		siblings := make([]common.Hash, maxSiblings+1)
+		return relay.Anchored{Root: consent.Root(root, siblings), Siblings: siblings}
+	}
+	elsewhere := func(common.Hash) relay.Anchored {
+		return relay.Anchored{Root: common.Hash{9}, Siblings: []common.Hash{sibling}}
+	}
+	for _, test := range []struct {
+		name     string
+		patience time.Duration
+		relays   []*fakeRelay
+		siblings int
+		says     string
+	}{
+		{"honest", 20 * time.Second, []*fakeRelay{{honest: true, answer: in}}, 1, ""},
+		{"silent", 500 * time.Millisecond, []*fakeRelay{{}}, 0, "did not do it within"},
+		{"says that it is anchored, and it is not", 500 * time.Millisecond, []*fakeRelay{{answer: in}}, 0, "did not do it within"},
+		{"siblings that lead elsewhere", 20 * time.Second, []*fakeRelay{{answer: elsewhere}}, 0, "do not lead"},
+		{"a proof beyond all measure", 20 * time.Second, []*fakeRelay{{answer: long}}, 0, "want at most"},
+		{"silent, then honest", 4 * time.Second, []*fakeRelay{{}, {honest: true, answer: in}}, 1, "going on without it"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			talk.Reset()
+			c.patience = test.patience
+			c.relays = nil
+			for _, f := range test.relays {
+				f.chain = c
+				c.relays = append(c.relays, f.serve(t))
+			}
+			root := randomHash()
+			siblings, err := c.Anchor(t.Context(), root)
+			if err != nil || len(siblings) != test.siblings {
+				t.Fatalf("%v, %v", siblings, err)
+			}
+			at := consent.Root(root, siblings)
+			state, err := c.Read(t.Context(), consent.Entries{Anchors: []common.Hash{at}})
+			if err != nil || state.Anchored[at] == 0 {
+				t.Errorf("it is not on chain: %v", err)
+			}
+			if !strings.Contains(talk.String(), test.says) {
+				t.Errorf("it says %q, not %q", talk.String(), test.says)
+			}
+		})
+	}
+	t.Run("secrets", func(t *testing.T) {
+		c.patience = 500 * time.Millisecond
+		silent := new(fakeRelay)
+		c.relays = []*relay.Client{silent.serve(t)}
+		secrets := []common.Hash{randomHash(), randomHash()}
+		if err := c.Revoke(t.Context(), secrets); err != nil || silent.asked != 1 {
+			t.Fatal(err, silent.asked)
+		}
+		settled, err := c.Settled(t.Context(), []common.Hash{consent.Revocation(secrets[0]), consent.Revocation(secrets[1])})
+		if err != nil || slices.Contains([]uint64{settled[consent.Revocation(secrets[0])], settled[consent.Revocation(secrets[1])]}, 0) {
+			t.Errorf("%v, %v", settled, err)
+		}
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		c.patience = time.Minute
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		if _, err := c.Anchor(ctx, randomHash()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func randomHash() (h common.Hash) {
+	rand.Read(h[:])
+	return h
+}
