@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ type journal struct {
 	closed chan struct{} // no more records are taken
 	ended  chan struct{} // all that were taken are written
 	batch  func(records int, took time.Duration)
+
+	prepared map[string]*sql.Stmt // by text; of whoever runs it
 }
 
 // record is what one request wants to have written, all of it or nothing.
@@ -63,8 +66,34 @@ var errJournalClosed = errors.New("the gateway is being stopped")
 func openJournal(db *database.DB) *journal {
 	return &journal{
 		db: db, queue: make(chan *record, journalQueue), closed: make(chan struct{}), ended: make(chan struct{}),
-		batch: func(int, time.Duration) {},
+		batch: func(int, time.Duration) {}, prepared: make(map[string]*sql.Stmt),
 	}
+}
+
+// statement gives a statement of the transaction, which is prepared once.
+func (j *journal) statement(ctx context.Context, tx *sql.Tx, text string) (*sql.Stmt, error) {
+	s := j.prepared[text]
+	if s == nil {
+		var err error
+		if s, err = j.db.PrepareContext(ctx, text); err != nil {
+			return nil, err
+		}
+		j.prepared[text] = s
+	}
+	return tx.StmtContext(ctx, s), nil
+}
+
+// inParts calls do with the arguments of so many rows at a time that there are
+// few different statements: a power of two.
+func inParts(args []any, columns int, do func(rows int, args []any) error) error {
+	for len(args) > 0 {
+		n := 1 << (bits.Len(uint(len(args)/columns)) - 1)
+		if err := do(n, args[:n*columns]); err != nil {
+			return err
+		}
+		args = args[n*columns:]
+	}
+	return nil
 }
 
 // write puts a record into the database, durably once it returns nil. Where ctx
@@ -96,6 +125,11 @@ func (j *journal) write(ctx context.Context, r *record) error {
 // run writes what comes until the journal is closed, and what had come by then.
 func (j *journal) run() {
 	defer close(j.ended)
+	defer func() {
+		for _, s := range j.prepared {
+			s.Close()
+		}
+	}()
 	for {
 		var batch []*record
 		select {
@@ -133,8 +167,12 @@ func (j *journal) close() {
 }
 
 func (j *journal) commit(batch []*record) error {
-	ctx, cancel := context.WithTimeout(context.Background(), journalPatience)
-	defer cancel()
+	ctx := context.Background()
+	if j.db.Postgres() { // SQLite has a limit of its own, and a context that may end costs it
+		limited, cancel := context.WithTimeout(ctx, journalPatience)
+		defer cancel()
+		ctx = limited
+	}
 	return j.db.Change(ctx, func(tx *sql.Tx) error {
 		if err := j.db.Lock(ctx, tx, journalLock); err != nil {
 			return err
@@ -146,14 +184,18 @@ func (j *journal) commit(batch []*record) error {
 				}
 			}
 		}
-		if err := lookUp(ctx, tx, batch); err != nil {
+		if err := j.lookUp(ctx, tx, batch); err != nil {
 			return err
 		}
-		if err := appendEvents(ctx, tx, batch); err != nil {
+		if err := j.appendEvents(ctx, tx, batch); err != nil {
 			return err
 		}
 		var enrollments uint64
-		if err := tx.QueryRowContext(ctx, "SELECT count FROM gateway_enrollment_changes").Scan(&enrollments); err != nil {
+		count, err := j.statement(ctx, tx, "SELECT count FROM gateway_enrollment_changes")
+		if err == nil {
+			err = count.QueryRowContext(ctx).Scan(&enrollments)
+		}
+		if err != nil {
 			return err
 		}
 		for _, r := range batch {
@@ -164,7 +206,7 @@ func (j *journal) commit(batch []*record) error {
 }
 
 // lookUp records the keys of a batch, and says of each whether it is fresh.
-func lookUp(ctx context.Context, tx *sql.Tx, batch []*record) error {
+func (j *journal) lookUp(ctx context.Context, tx *sql.Tx, batch []*record) error {
 	waiting := make(map[string]*record, len(batch))
 	var args []any
 	for _, r := range batch {
@@ -174,43 +216,77 @@ func lookUp(ctx context.Context, tx *sql.Tx, batch []*record) error {
 			args = append(args, r.key, int64(r.until))
 		}
 	}
-	if len(args) == 0 {
-		return nil
-	}
-	added, err := tx.QueryContext(ctx, "INSERT INTO gateway_seen (key, until) VALUES "+rows(len(waiting), 2)+" ON CONFLICT DO NOTHING RETURNING key", args...)
-	if err != nil {
-		return err
-	}
-	defer added.Close()
-	for added.Next() {
-		var key []byte
-		if err := added.Scan(&key); err != nil {
+	return inParts(args, 2, func(n int, args []any) error {
+		insert, err := j.statement(ctx, tx, "INSERT INTO gateway_seen (key, until) VALUES "+rows(n, 2)+" ON CONFLICT DO NOTHING RETURNING key")
+		if err != nil {
 			return err
 		}
-		waiting[string(key)].fresh = true
-	}
-	return added.Err()
+		added, err := insert.QueryContext(ctx, args...)
+		if err != nil {
+			return err
+		}
+		defer added.Close()
+		for added.Next() {
+			var key []byte
+			if err := added.Scan(&key); err != nil {
+				return err
+			}
+			waiting[string(key)].fresh = true
+		}
+		return added.Err()
+	})
 }
 
 // appendEvents puts the events of a batch at the ends of their accounts' chains.
-func appendEvents(ctx context.Context, tx *sql.Tx, batch []*record) error {
+func (j *journal) appendEvents(ctx context.Context, tx *sql.Tx, batch []*record) error {
 	heads := make(map[common.Address]*consent.AuditHead)
 	var accounts []any
-	events := 0
 	for _, r := range batch {
-		if r.event == nil {
-			continue
-		}
-		events++
-		if heads[r.account] == nil {
+		if r.event != nil && heads[r.account] == nil {
 			heads[r.account] = new(consent.AuditHead)
 			accounts = append(accounts, slices.Clone(r.account[:]))
 		}
 	}
-	if events == 0 {
-		return nil
+	if err := inParts(accounts, 1, func(n int, accounts []any) error { return j.readHeads(ctx, tx, heads, n, accounts) }); err != nil {
+		return err
 	}
-	known, err := tx.QueryContext(ctx, "SELECT account, number, hash FROM gateway_log_heads WHERE account IN "+rows(1, len(accounts)), accounts...)
+	var args []any
+	for _, r := range batch {
+		if r.event == nil {
+			continue
+		}
+		head := heads[r.account]
+		entry := consent.AuditEntry{Number: head.Number + 1, Previous: head.Hash, Event: r.event}
+		hash := entry.Hash()
+		args = append(args, slices.Clone(r.account[:]), int64(entry.Number), slices.Clone(entry.Previous[:]), hash.Bytes(), entry.Event)
+		*head = consent.AuditHead{Number: entry.Number, Hash: hash}
+	}
+	insert := func(into, conflict string, columns int) func(int, []any) error {
+		return func(n int, args []any) error {
+			statement, err := j.statement(ctx, tx, "INSERT INTO "+into+" VALUES "+rows(n, columns)+conflict)
+			if err == nil {
+				_, err = statement.ExecContext(ctx, args...)
+			}
+			return err
+		}
+	}
+	if err := inParts(args, 5, insert("gateway_log (account, number, previous, hash, event)", "", 5)); err != nil {
+		return err
+	}
+	args = args[:0]
+	for account, head := range heads {
+		args = append(args, slices.Clone(account[:]), int64(head.Number), head.Hash.Bytes())
+	}
+	return inParts(args, 3, insert("gateway_log_heads (account, number, hash)", " ON CONFLICT (account) DO UPDATE SET number = excluded.number, hash = excluded.hash", 3))
+}
+
+// readHeads reads the heads of so many accounts' chains.
+func (j *journal) readHeads(ctx context.Context, tx *sql.Tx, heads map[common.Address]*consent.AuditHead, n int, accounts []any) error {
+	statement, err := j.statement(ctx, tx, "SELECT account, number, hash FROM gateway_log_heads WHERE account IN "+rows(1, n))
+	if err != nil {
+		return err
+	}
+	known, err := statement.QueryContext(ctx, accounts...)
 	if err != nil {
 		return err
 	}
@@ -223,30 +299,7 @@ func appendEvents(ctx context.Context, tx *sql.Tx, batch []*record) error {
 		}
 		*heads[common.BytesToAddress(account)] = consent.AuditHead{Number: number, Hash: common.BytesToHash(hash)}
 	}
-	if err := known.Err(); err != nil {
-		return err
-	}
-	args := make([]any, 0, 5*events)
-	for _, r := range batch {
-		if r.event == nil {
-			continue
-		}
-		head := heads[r.account]
-		entry := consent.AuditEntry{Number: head.Number + 1, Previous: head.Hash, Event: r.event}
-		hash := entry.Hash()
-		args = append(args, slices.Clone(r.account[:]), int64(entry.Number), slices.Clone(entry.Previous[:]), hash.Bytes(), entry.Event)
-		*head = consent.AuditHead{Number: entry.Number, Hash: hash}
-	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO gateway_log (account, number, previous, hash, event) VALUES "+rows(events, 5), args...); err != nil {
-		return err
-	}
-	args = args[:0]
-	for account, head := range heads {
-		args = append(args, slices.Clone(account[:]), int64(head.Number), head.Hash.Bytes())
-	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO gateway_log_heads (account, number, hash) VALUES "+rows(len(heads), 3)+
-		" ON CONFLICT (account) DO UPDATE SET number = excluded.number, hash = excluded.hash", args...)
-	return err
+	return known.Err()
 }
 
 // forgetting says what may be forgotten once its time is over, and by which
