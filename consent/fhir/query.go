@@ -273,6 +273,12 @@ func IsJSON(mediaType string) bool {
 // IsType tells whether FHIR R4 has the resource type.
 func IsType(kind string) bool { return isType(kind) }
 
+// IsPatientType tells whether resources of the type can be a patient's own.
+func IsPatientType(kind string) bool {
+	_, own := compartment[kind]
+	return own
+}
+
 // IsID tells whether s is a logical id, or the id of a version.
 func IsID(s string) bool { return isID(s) }
 

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/assent-wallet/assent/consent/fhir"
 )
@@ -15,13 +17,45 @@ const (
 	lookupTogether = 3  // from so many of a type on, a search looks them up
 	lookupChunk    = 50 // ids in one search
 	lookupAtOnce   = 8  // requests
+
+	// What is nobody's own (a practitioner, a place, a medicine) is referred to
+	// over and over, and seldom changes: a label that it gets counts after so long.
+	sharedFor   = 30 * time.Second
+	sharedCount = 2048
+	sharedSize  = 16 << 10 // bytes of one
 )
+
+// shared is a resource that is nobody's own, as the server gave it.
+type shared struct {
+	text []byte
+	at   time.Time
+}
+
+// recall supplies what is nobody's own and was looked up lately.
+func (u *upstream) recall(e *fhir.Excerpt, names []string) (rest []string) {
+	for _, name := range names {
+		if known, found := u.shared.Get(name); found && time.Since(known.at) < sharedFor {
+			e.Supply(name, known.text)
+		} else {
+			rest = append(rest, name)
+		}
+	}
+	return rest
+}
+
+// remember keeps what is nobody's own.
+func (u *upstream) remember(name string, text []byte) {
+	if kind, _, _ := strings.Cut(name, "/"); text != nil && len(text) <= sharedSize && !fhir.IsPatientType(kind) {
+		u.shared.Add(name, shared{bytes.Clone(text), time.Now()})
+	}
+}
 
 // settle looks up whatever the resources of an excerpt refer to, as far as their
 // verdict can depend on it. What cannot be had withholds what refers to it; the
 // error is that of the context alone.
 func (u *upstream) settle(ctx context.Context, e *fhir.Excerpt) error {
 	for missing := e.Missing(); len(missing) > 0; missing = e.Missing() {
+		missing = u.recall(e, missing)
 		for rest := missing; len(rest) > 0; {
 			kind, _, _ := strings.Cut(rest[0], "/")
 			of := slices.IndexFunc(rest, func(name string) bool { return !strings.HasPrefix(name, kind+"/") })
@@ -62,6 +96,7 @@ func (u *upstream) lookUpTogether(ctx context.Context, e *fhir.Excerpt, kind str
 			return
 		}
 		if name, err := fhir.Name(entry.Resource); err == nil && slices.Contains(names, name) {
+			u.remember(name, entry.Resource)
 			e.Supply(name, entry.Resource)
 		}
 	}
@@ -70,7 +105,8 @@ func (u *upstream) lookUpTogether(ctx context.Context, e *fhir.Excerpt, kind str
 // lookUp reads each of the names, and supplies it or fails it.
 func (u *upstream) lookUp(ctx context.Context, e *fhir.Excerpt, names []string) {
 	if len(names) == 1 {
-		supply(e, names[0])(u.get(ctx, names[0]))
+		text, err := u.get(ctx, names[0])
+		u.supply(e, names[0], text, err)
 		return
 	}
 	var (
@@ -85,18 +121,17 @@ func (u *upstream) lookUp(ctx context.Context, e *fhir.Excerpt, names []string) 
 			text, err := u.get(ctx, name)
 			mutex.Lock()
 			defer mutex.Unlock()
-			supply(e, name)(text, err)
+			u.supply(e, name, text, err)
 		})
 	}
 	reads.Wait()
 }
 
-func supply(e *fhir.Excerpt, name string) func(text []byte, err error) {
-	return func(text []byte, err error) {
-		if err != nil {
-			e.Fail(name)
-			return
-		}
-		e.Supply(name, text)
+func (u *upstream) supply(e *fhir.Excerpt, name string, text []byte, err error) {
+	if err != nil {
+		e.Fail(name)
+		return
 	}
+	u.remember(name, text)
+	e.Supply(name, text)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -25,14 +26,15 @@ type upstream struct {
 	base   string // without a slash at its end
 	root   string // the path of base
 	client *http.Client
+	shared *lru.Cache[string, shared]
 }
 
 // Limits of what the FHIR server may answer.
 const (
-	maxEntry       = 16 << 20 // bytes of a resource, or of an entry of a Bundle
-	maxLink        = 4 << 10  // bytes of a link to the next page
-	upstreamHeader = 30 * time.Second
-	upstreamIdle   = 512 // connections
+	maxEntry      = 16 << 20    // bytes of a resource, or of an entry of a Bundle
+	maxLink       = 4 << 10     // bytes of a link to the next page
+	upstreamLimit = time.Minute // for one answer, its body included
+	upstreamIdle  = 512         // connections
 )
 
 func newUpstream(base *url.URL) *upstream {
@@ -41,15 +43,17 @@ func newUpstream(base *url.URL) *upstream {
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 	return &upstream{
 		base: u.String(), root: u.EscapedPath(),
+		shared: lru.NewCache[string, shared](sharedCount),
 		client: &http.Client{
 			Transport: &http.Transport{
 				DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 				TLSHandshakeTimeout: 5 * time.Second,
 				MaxIdleConns:        upstreamIdle, MaxIdleConnsPerHost: upstreamIdle, IdleConnTimeout: time.Minute,
-				ResponseHeaderTimeout: upstreamHeader, DisableCompression: true, ForceAttemptHTTP2: true,
+				DisableCompression: true, ForceAttemptHTTP2: true,
 			},
 			// Where it leads elsewhere, it has not answered.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Timeout:       upstreamLimit,
 		},
 	}
 }
