@@ -118,7 +118,7 @@ func (s *Summary) Describe(names Names) string {
 	if s.HandedOn == 0 {
 		b.WriteString("\nNone of them may be passed on.")
 	} else {
-		fmt.Fprintf(&b, "\nOf them %s may be passed on, at most %d times in a row.", plural(s.HandedOn, "grant"), s.Handoffs)
+		fmt.Fprintf(&b, "\nOf them %s may be passed on, at most %s in a row.", plural(s.HandedOn, "grant"), plural(int(s.Handoffs), "time"))
 	}
 	return b.String() + keys.list()
 }

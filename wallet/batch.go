@@ -225,10 +225,12 @@ func (b *Batch) Check(ctx context.Context, problem func(Problem), progress func(
 		for i := range rows {
 			r := &checked[i]
 			r.BatchRow = rows[i]
+			if r.Reference != "" {
+				r.mac = w.referenceMAC(r.Reference)
+			}
 			if r.Draft == nil {
 				continue
 			}
-			r.mac = w.referenceMAC(r.Reference)
 			if err := r.Draft.Check(w.Signer.Address(), b.Time); err != nil {
 				r.Problems = append(r.Problems, Problem{Position: r.Position, Text: err.Error()})
 			}
@@ -244,7 +246,7 @@ func (b *Batch) Check(ctx context.Context, problem func(Problem), progress func(
 			for _, p := range r.Problems {
 				report(p)
 			}
-			if r.Draft == nil {
+			if r.Reference == "" {
 				continue
 			}
 			if line, twice := seen[r.mac]; twice {
@@ -252,6 +254,9 @@ func (b *Batch) Check(ctx context.Context, problem func(Problem), progress func(
 				continue
 			}
 			seen[r.mac] = int32(r.Position.Line)
+			if r.Draft == nil {
+				continue
+			}
 			given, err := b.before(ctx, lookup, &r.BatchRow, r.mac)
 			if refused, ok := errors.AsType[*referenceError](err); ok {
 				report(Problem{r.Position, "reference", refused.Error()})
