@@ -119,7 +119,7 @@ func (w *Wallet) Audit(ctx context.Context, holder common.Address, log Log) (Tra
 	before := trail
 	var at, under consent.AuditHead // under the newest checkpoint that was met
 	var root common.Hash
-	var fresh []Use
+	var uses []Use
 	for from := uint64(1); from != 0; {
 		d, err := log.Page(ctx, from)
 		if err != nil {
@@ -142,9 +142,6 @@ func (w *Wallet) Audit(ctx context.Context, holder common.Address, log Log) (Tra
 					return before, tampered("entry %d or one before it is another than when it was first seen", e.Number)
 				}
 			}
-			if e.Number <= before.Seen.Number {
-				continue // kept already
-			}
 			use, grantor, err := log.Read(e.Event)
 			if err != nil {
 				return before, fmt.Errorf("entry %d of the log: %w", e.Number, err)
@@ -153,7 +150,7 @@ func (w *Wallet) Audit(ctx context.Context, holder common.Address, log Log) (Tra
 				return before, fmt.Errorf("entry %d of the log is not about this wallet's record at this data holder", e.Number)
 			}
 			use.Number = e.Number
-			fresh = append(fresh, use)
+			uses = append(uses, use)
 		}
 		if to.Number > maxFollowed {
 			return before, fmt.Errorf("its log has more than %d entries", maxFollowed)
@@ -178,22 +175,23 @@ func (w *Wallet) Audit(ctx context.Context, holder common.Address, log Log) (Tra
 			trail.Pending = under.Number
 		}
 	}
-	return trail, w.keepTrail(ctx, holder, trail, fresh)
+	return trail, w.keepTrail(ctx, holder, trail, uses)
 }
 
 func (w *Wallet) trail(ctx context.Context, holder common.Address) (t Trail, err error) {
 	record, err := w.Documents.Get(ctx, kindTrail, w.cardID(holder))
-	if errors.Is(err, ErrNotFound) {
-		return Trail{}, nil
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged) {
+		return Trail{}, nil // whoever can damage a row can also take it away
 	} else if err != nil {
 		return Trail{}, err
 	}
 	return t, json.Unmarshal(record.Document, &t)
 }
 
-// keepTrail keeps the uses before it keeps how far they go.
+// keepTrail keeps how far a log was followed, with what it says: all of it each
+// time, so that what the store lost is there again.
 func (w *Wallet) keepTrail(ctx context.Context, holder common.Address, t Trail, uses []Use) error {
-	records := make([]Record, len(uses))
+	records := make([]Record, len(uses), len(uses)+1)
 	for i := range uses {
 		text, err := json.Marshal(&uses[i])
 		if err != nil {
@@ -201,14 +199,11 @@ func (w *Wallet) keepTrail(ctx context.Context, holder common.Address, t Trail, 
 		}
 		records[i] = Record{Kind: kindUse, ID: w.useID(holder, uses[i].Number), Time: uses[i].Time, Document: text}
 	}
-	if err := w.Documents.Put(ctx, records...); err != nil {
-		return err
-	}
 	text, err := json.Marshal(&t)
 	if err != nil {
 		return err
 	}
-	return w.Documents.Renew(ctx, Record{Kind: kindTrail, ID: w.cardID(holder), Time: t.Checked, Document: text})
+	return w.Documents.restore(ctx, append(records, Record{Kind: kindTrail, ID: w.cardID(holder), Time: t.Checked, Document: text}))
 }
 
 // useID is where an entry of a data holder's log is kept.
@@ -254,10 +249,8 @@ func (w *Wallet) audited(ctx context.Context, n int) ([]Audited, error) {
 	all := make([]Audited, 0, len(known))
 	for holder, a := range known {
 		var err error
-		if a.Trail, err = w.trail(ctx, holder); err != nil && !errors.Is(err, ErrDamaged) {
+		if a.Trail, err = w.trail(ctx, holder); err != nil {
 			return nil, err
-		} else if err != nil {
-			damaged = errors.Join(damaged, err)
 		}
 		slices.SortFunc(a.Uses, func(x, y Use) int { return cmp.Compare(x.Number, y.Number) })
 		all = append(all, *a)

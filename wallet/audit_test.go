@@ -2,6 +2,7 @@ package wallet_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -119,6 +120,21 @@ func TestAudit(t *testing.T) {
 	all, err := l.of.Audited(t.Context())
 	if err != nil || len(all) != 1 || all[0].Holder != l.holder || all[0].Trail != trail || len(all[0].Uses) != 6 || all[0].Uses[5].Number != 6 {
 		t.Errorf("the wallet keeps %+v, %v", all, err)
+	}
+	// What the store lost is there again once the log was followed.
+	db, err := sql.Open("sqlite", w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("DELETE FROM documents WHERE rowid % 2 = 0; UPDATE documents SET sealed = x'00'"); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := l.audit(); err != nil || again.Proven != trail.Proven || again.Seen != trail.Seen {
+		t.Errorf("after a loss: %+v, %v", again, err)
+	}
+	if all, err := l.of.Audited(t.Context()); err != nil || len(all) != 1 || len(all[0].Uses) != 6 {
+		t.Errorf("after a loss the wallet keeps %+v, %v", all, err)
 	}
 	// Nobody else's wallet knows of it.
 	if others, err := w.wallet(nil).Audited(t.Context()); err != nil || len(others) != 0 {

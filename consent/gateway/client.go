@@ -301,10 +301,15 @@ type page struct {
 }
 
 func (c *Client) pages(ctx context.Context, at *url.URL, each func(Resource) error) (int, error) {
+	seen := make(map[string]bool)
 	for n := 1; ; n++ {
-		if n > maxPages {
+		switch {
+		case n > maxPages:
 			return n - 1, fmt.Errorf("its answer has more than %d pages", maxPages)
+		case seen[at.String()]:
+			return n - 1, errors.New("its pages lead back to one that was read")
 		}
+		seen[at.String()] = true
 		body, err := c.get(ctx, at, fhirJSON)
 		if err != nil {
 			return n - 1, err
@@ -349,7 +354,9 @@ func (c *Client) within(link string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("its link to the next page, %s, is no URL", consent.Quote(link))
 	}
-	if u = c.base.ResolveReference(u); u.Scheme != c.base.Scheme || u.Host != c.base.Host || u.User != nil || !strings.HasPrefix(u.Path, c.base.Path+"/") && u.Path != c.base.Path {
+	folder := *c.base
+	folder.Path += "/"
+	if u = folder.ResolveReference(u); u.Scheme != c.base.Scheme || u.Host != c.base.Host || u.User != nil || !strings.HasPrefix(u.Path, c.base.Path+"/") && u.Path != c.base.Path {
 		return nil, fmt.Errorf("its link to the next page leads elsewhere, to %s", consent.Quote(u.Host+u.Path))
 	}
 	u.Fragment = ""

@@ -218,6 +218,7 @@ func TestClientRefusesHostileAnswers(t *testing.T) {
 		{"link without TLS", "leads elsewhere", func(w http.ResponseWriter, r *http.Request) {
 			reply(w, 200, bundle("https://"+r.Host+"/Observation?page=2"))
 		}},
+		{"link in a circle", "lead back", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, bundle("Observation?category=laboratory")) }},
 		{"link with a user", "leads elsewhere", func(w http.ResponseWriter, r *http.Request) {
 			reply(w, 200, bundle("http://user@"+r.Host+"/Observation?page=2"))
 		}},
