@@ -1,0 +1,72 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// The memory that an answer takes does not grow with it: here one of 160 MB, which
+// the server gives as a single Bundle.
+func TestMemoryIsFlat(t *testing.T) {
+	const (
+		resources = 20_000
+		size      = 8 << 10
+		allowed   = 24 << 20
+	)
+	padding := `"note":[{"text":"` + strings.Repeat("x", size) + `"}]`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"resourceType":"Bundle","type":"searchset"`)
+		if strings.Contains(r.URL.RawQuery, "subject=") {
+			for i := range resources {
+				_, _ = fmt.Fprintf(w, `%s{"resource":%s}`, map[bool]string{true: `,"entry":[`, false: `,`}[i == 0], observed(fmt.Sprint("o", i), "anna", padding))
+			}
+			_, _ = io.WriteString(w, "]")
+		}
+		_, _ = io.WriteString(w, "}")
+	}))
+	t.Cleanup(server.Close)
+	d := newDesk(t, server.URL).as("session", "anna", scoped(t, 0, 0, 0, "patient/Observation.s"))
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, windows, most := heap(), 0, uint64(0)
+	d.note = func(context.Context, *session, notice) error {
+		if windows++; windows%20 == 0 {
+			most = max(most, heap())
+		}
+		return nil
+	}
+	answer, err := http.Get(d.server.URL + "/Patient/anna/$everything")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var end tail
+	length, err := io.Copy(&end, answer.Body)
+	if err != nil || length < resources*size || !bytes.HasSuffix(end, fmt.Append(nil, `],"total":`, resources, `}`)) {
+		t.Fatalf("%d bytes, %v, at their end %s", length, err, end)
+	}
+	if windows < resources/window || most == 0 || most > before+allowed {
+		t.Errorf("the heap grew from %d to %d bytes in %d windows", before, most, windows)
+	}
+	t.Logf("%d MB in %d windows, the heap at most %d MB above %d MB", length>>20, windows, (int64(most)-int64(before))>>20, before>>20)
+}
+
+// tail keeps the last bytes that were written.
+type tail []byte
+
+func (t *tail) Write(b []byte) (int, error) {
+	*t = append(*t, b...)
+	*t = bytes.Clone((*t)[max(0, len(*t)-40):])
+	return len(b), nil
+}
