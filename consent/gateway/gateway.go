@@ -82,7 +82,8 @@ type Gateway struct {
 	limiters  *lru.Cache[string, *rate.Limiter] // by network address
 	slots     chan struct{}
 
-	bodyPatience time.Duration // how long a client may take to send a body
+	bodyPatience  time.Duration // how long a client may take to send a body
+	writePatience time.Duration // how long it may take to receive what was written
 
 	anchoring uint64 // the checkpoint that this gateway was last at
 	shown     struct {
@@ -136,7 +137,7 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		limiters:  lru.NewCache[string, *rate.Limiter](clients),
 		slots:     make(chan struct{}, concurrent),
 
-		bodyPatience: bodyPatience,
+		bodyPatience: bodyPatience, writePatience: writePatience,
 	}
 	g.holder = consent.Holder{
 		Domain: config.Domain, Account: config.Holder, MaxAge: config.MaxAge, Verified: g.verified,

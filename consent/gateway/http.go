@@ -82,14 +82,20 @@ func client(ctx context.Context) string { return servedOf(ctx).client }
 // may take to receive it.
 type answer struct {
 	http.ResponseWriter
-	control *http.ResponseController
-	status  int
+	control  *http.ResponseController
+	patience time.Duration
+	status   int
+}
+
+func (g *Gateway) answerTo(w http.ResponseWriter) *answer {
+	return &answer{ResponseWriter: w, control: http.NewResponseController(w), patience: g.writePatience}
 }
 
 func (a *answer) WriteHeader(status int) {
 	if a.status == 0 {
 		a.status = status
 	}
+	a.control.SetWriteDeadline(time.Now().Add(a.patience)) // for an answer without a body
 	a.ResponseWriter.WriteHeader(status)
 }
 
@@ -97,7 +103,7 @@ func (a *answer) Write(b []byte) (int, error) {
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}
-	a.control.SetWriteDeadline(time.Now().Add(writePatience))
+	a.control.SetWriteDeadline(time.Now().Add(a.patience))
 	return a.ResponseWriter.Write(b)
 }
 
@@ -109,7 +115,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	s := &served{id: rand.Text(), client: host(r.RemoteAddr), route: "unknown"}
 	r = r.WithContext(context.WithValue(r.Context(), servedKey{}, s))
-	a := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
+	a := g.answerTo(w)
 	if r.ContentLength != 0 {
 		a.control.SetReadDeadline(began.Add(g.bodyPatience))
 	}
@@ -135,7 +141,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		took := time.Since(began)
 		g.metrics.requests.WithLabelValues(s.route, s.outcome).Inc()
 		g.metrics.seconds.WithLabelValues(s.route).Observe(took.Seconds())
-		g.Log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("request", s.id), slog.String("route", s.route),
+		level := slog.LevelDebug
+		if a.status >= http.StatusBadRequest {
+			level = slog.LevelInfo
+		}
+		// Neither path nor query: they tell of a patient.
+		g.Log.LogAttrs(r.Context(), level, "request", slog.String("request", s.id), slog.String("route", s.route),
 			slog.String("method", r.Method), slog.Int("status", a.status), slog.String("outcome", s.outcome), slog.Duration("took", took))
 	}()
 	select {

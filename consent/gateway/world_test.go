@@ -35,7 +35,9 @@ type world struct {
 	testing.TB
 	*Gateway
 	server          *httptest.Server
-	chain           *chain
+	chain           *chain // the ledger, unless books is another
+	books           Ledger
+	anchor          func(root common.Hash)
 	clock           *clock
 	location        string
 	patient, clinic *ecdsa.PrivateKey
@@ -150,6 +152,7 @@ func newWorld(t testing.TB, location string) *world {
 		TB: t, chain: &chain{version: 1, anchored: make(map[common.Hash]uint64), signed: make(map[consent.SignatureQuery]bool)},
 		clock: &clock{now: time.Unix(1_800_000_000, 0)}, location: location, patient: newKey(t), clinic: newKey(t), prover: newProver(t),
 	}
+	w.books, w.anchor = w.chain, func(root common.Hash) { w.chain.change(func() { w.chain.anchored[root] = 1 }) }
 	w.start(func(*Config) {})
 	w.enroll(w.patient, patientID)
 	return w
@@ -179,7 +182,7 @@ func (w *world) open(db *database.DB, configure func(*Config)) {
 		Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
 	}
 	configure(&config)
-	g, err := New(config, db, w.chain, testKey)
+	g, err := New(config, db, w.books, testKey)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -192,12 +195,12 @@ func (w *world) open(db *database.DB, configure func(*Config)) {
 }
 
 func (w *world) enrollments() *Enrollments {
-	return &Enrollments{DB: w.db, Domain: testDomain, Holder: testHolder, State: w.chain.State, MaxAge: 60, Now: w.clock.Now}
+	return &Enrollments{DB: w.db, Domain: w.Domain, Holder: testHolder, State: w.books.State, MaxAge: 60, Now: w.clock.Now}
 }
 
 // proofOfAddress answers a challenge.
 func (w *world) proofOfAddress(key *ecdsa.PrivateKey, challenge common.Hash) *consent.AccessDocument {
-	return w.signed(key, &consent.AccessDocument{Domain: testDomain, Access: consent.ProofOfAddress(testHolder, challenge, common.Hash{}, w.now())})
+	return w.signed(key, &consent.AccessDocument{Domain: w.Domain, Access: consent.ProofOfAddress(testHolder, challenge, common.Hash{}, w.now())})
 }
 
 func (w *world) signed(key *ecdsa.PrivateKey, d *consent.AccessDocument) *consent.AccessDocument {
@@ -240,15 +243,15 @@ func (w *world) grantAs(key *ecdsa.PrivateKey, to common.Address, change func(*c
 	if err != nil {
 		w.Fatal(err)
 	}
-	d := &consent.GrantDocument{Domain: testDomain, Provisions: openings, Grant: consent.Grant{
+	d := &consent.GrantDocument{Domain: w.Domain, Provisions: openings, Grant: consent.Grant{
 		Grantor: address(key), Grantee: to, Provisions: root, NotBefore: w.now() - 10, Expires: w.now() + 3600,
 		Revocations: []common.Hash{consent.Revocation(secretOf(root))},
 	}}
 	change(&d.Grant)
-	if d.Signature, err = consent.Sign(d.Grant.ID(testDomain), key); err != nil {
+	if d.Signature, err = consent.Sign(d.Grant.ID(w.Domain), key); err != nil {
 		w.Fatal(err)
 	}
-	w.chain.change(func() { w.chain.anchored[d.Root()] = 1 })
+	w.anchor(d.Root())
 	return d
 }
 
@@ -268,8 +271,8 @@ func (w *world) accessAs(key *ecdsa.PrivateKey, d *consent.GrantDocument, change
 	if err != nil {
 		w.Fatal(err)
 	}
-	a := &consent.AccessDocument{Domain: testDomain, Links: links, Access: consent.Access{
-		Grant: d.Grant.ID(testDomain), Holder: testHolder, Scopes: slices.Clone(scopes), Binding: w.prover.binding, Time: w.now(),
+	a := &consent.AccessDocument{Domain: w.Domain, Links: links, Access: consent.Access{
+		Grant: d.Grant.ID(w.Domain), Holder: testHolder, Scopes: slices.Clone(scopes), Binding: w.prover.binding, Time: w.now(),
 	}}
 	rand.Read(a.Access.Nonce[:])
 	if change != nil {

@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/assent-wallet/assent/consent"
+)
+
+// synced is a buffer that several goroutines may use.
+type synced struct {
+	sync.Mutex
+	bytes.Buffer
+}
+
+func (s *synced) Write(b []byte) (int, error) {
+	s.Lock()
+	defer s.Unlock()
+	return s.Buffer.Write(b)
+}
+
+func (s *synced) String() string {
+	s.Lock()
+	defer s.Unlock()
+	return s.Buffer.String()
+}
+
+// TestLogsAndMetricsTellNothingOfPatients: whatever is asked, and however it ends.
+func TestLogsAndMetricsTellNothingOfPatients(t *testing.T) {
+	w := newWorld(t, t.TempDir()+"/gateway.db")
+	var out synced
+	w.start(func(c *Config) {
+		c.Log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c.Upstream = upstreamOf(t)
+	})
+	d := w.grant(address(w.clinic), laboratory)
+	s := w.exchange(w.access(d, nil, laboratory))
+	ids := []string{s.header.Get("X-Request-Id")}
+	for _, path := range []string{
+		"/Observation/o1", "/Observation/hidden", "/Observation?code=718-7", "/Patient/" + patientID, "/Patient/" + patientID + "/$everything", "/Bogus", "/audit",
+		"/Observation?code:in=sensitive", "/Observation?_unknown=sensitive",
+	} {
+		ids = append(ids, w.askAt(path, s.Token, nil).header.Get("X-Request-Id"))
+	}
+	w.exchange(w.access(d, func(a *consent.AccessDocument) { a.Access.Scopes[0].Filter = "category=imaging" }, laboratory))
+	w.ask("sensitive", nil)
+	w.chain.Reveal(t.Context(), secretOf(d.Grant.Provisions))
+	w.ask(s.Token, nil)
+
+	metrics := httptest.NewRecorder()
+	w.Metrics().ServeHTTP(metrics, httptest.NewRequest("GET", "/metrics", nil))
+	for _, said := range []string{out.String(), metrics.Body.String()} {
+		for _, never := range []string{patientID, "sensitive", "718-7", "observation", "hidden", "laboratory", "imaging", s.Token, "subject", address(w.patient).Hex()} {
+			if strings.Contains(strings.ToLower(said), strings.ToLower(never)) {
+				t.Errorf("it tells %s:\n%s", never, said)
+			}
+		}
+	}
+	for _, id := range ids {
+		if id == "" || !strings.Contains(out.String(), "request="+id) {
+			t.Errorf("the request %q is not logged", id)
+		}
+	}
+	for _, want := range []string{
+		`assent_gateway_requests_total{outcome="permit",route="/token"} 1`, `assent_gateway_requests_total{outcome="permit",route="fhir"}`,
+		`assent_gateway_requests_total{outcome="NotPermitted",route="/token"} 1`, `assent_gateway_requests_total{outcome="Revoked",route="/audit"} 1`,
+		`assent_gateway_decisions_total{outcome="Permit"} 1`, `assent_gateway_chain_age_seconds 0`, `assent_gateway_journal_queue 0`,
+	} {
+		if !strings.Contains(metrics.Body.String(), want) {
+			t.Errorf("the metrics lack %s:\n%s", want, metrics.Body)
+		}
+	}
+}
+
+func TestReady(t *testing.T) {
+	w := newWorld(t, t.TempDir()+"/gateway.db")
+	w.start(func(c *Config) { c.Upstream = upstreamOf(t) })
+	ready := func(status int, outcome string) {
+		t.Helper()
+		w.readiness.at = time.Time{} // not what was found a moment ago
+		if s := w.do(w.request("GET", "/ready", nil)); s.status != status || s.outcome() != outcome {
+			t.Errorf("%d %s", s.status, s.body)
+		}
+		if s := w.do(w.request("GET", "/health", nil)); s.status != http.StatusOK {
+			t.Errorf("it is alive all the same: %d %s", s.status, s.body)
+		}
+	}
+	ready(200, "")
+	w.chain.change(func() { w.chain.age = 61 })
+	ready(503, "ChainTooOld")
+	w.chain.change(func() { w.chain.err = errBroken })
+	ready(503, "NoChain")
+	w.chain.change(func() { w.chain.age, w.chain.err = 0, nil })
+	ready(200, "")
+	w.db.Close()
+	ready(503, "NoDatabase")
+}
+
+// Below a path, as behind a proxy.
+func TestPublicPath(t *testing.T) {
+	w := newWorld(t, t.TempDir()+"/gateway.db")
+	w.start(func(c *Config) {
+		c.Public = &url.URL{Scheme: "https", Host: "fhir.hospital.example", Path: "/r4"}
+		c.Upstream = upstreamOf(t)
+	})
+	d := w.grant(address(w.clinic), laboratory)
+	r := w.exchangeRequest(w.access(d, nil, laboratory), nil)
+	if s := w.do(r); s.status != http.StatusNotFound {
+		t.Errorf("beside the path: %d %s", s.status, s.body)
+	}
+	r = w.exchangeRequest(w.access(d, nil, laboratory), nil)
+	r.URL.Path = "/r4/token"
+	s := w.do(r)
+	if s.status != http.StatusOK {
+		t.Fatalf("%d %s", s.status, s.body)
+	}
+	for path, want := range map[string]int{"/r4/Observation/o1": 200, "/Observation/o1": 404, "/r4Observation/o1": 404, "/r4/../r4/Observation/o1": 400, "/r4%2fObservation/o1": 404} {
+		at := strings.TrimPrefix(path, "/r4")
+		got := w.askAt(path, s.Token, func(r *http.Request) { r.Header.Set("DPoP", w.prover.proof("GET", w.public+at, s.Token, w.Now(), nil)) })
+		if got.status != want {
+			t.Errorf("%s: %d %s, want %d", path, got.status, got.body, want)
+		}
+	}
+}
+
+// What breaks is answered, counted, and breaks nothing else.
+func TestBrokenRequest(t *testing.T) {
+	w := newWorld(t, t.TempDir()+"/gateway.db")
+	w.sessions.Add(string(make([]byte, sessionID)), nil)
+	broken := w.Gateway.token(&session{id: string(make([]byte, sessionID)), ends: w.now() + 10})
+	w.refused(w.ask(broken, nil), http.StatusInternalServerError, "", "Broken")
+	token, _ := w.session()
+	w.counts(token)
+	if n := len(w.slots); n != 0 {
+		t.Errorf("%d places are not given back", n)
+	}
+}
+
+func TestConfigThatMakesNoGateway(t *testing.T) {
+	w := newWorld(t, t.TempDir()+"/gateway.db")
+	for name, change := range map[string]func(*Config, *[32]byte){
+		"no holder":     func(c *Config, _ *[32]byte) { c.Holder = common.Address{} },
+		"no URL":        func(c *Config, _ *[32]byte) { c.Public = nil },
+		"URL and query": func(c *Config, _ *[32]byte) { c.Public = &url.URL{Scheme: "https", Host: "x", RawQuery: "y"} },
+		"no key":        func(_ *Config, key *[32]byte) { *key = [32]byte{} },
+		"no interval":   func(c *Config, _ *[32]byte) { c.AuditEvery = 0 },
+	} {
+		config, key := w.Config, testKey
+		change(&config, &key)
+		if _, err := New(config, w.db, w.chain, key); err == nil {
+			t.Error(name)
+		}
+	}
+}
+
+// What is sent to a client that does not read ends.
+func TestSlowReader(t *testing.T) {
+	w := newWorld(t, t.TempDir()+"/gateway.db")
+	w.writePatience = 50 * time.Millisecond
+	ended := make(chan error, 1)
+	w.server.Config.Handler = http.HandlerFunc(func(a http.ResponseWriter, _ *http.Request) {
+		slow := w.answerTo(a)
+		for {
+			if _, err := slow.Write(make([]byte, 1<<20)); err != nil {
+				ended <- err
+				return
+			}
+		}
+	})
+	answer, err := http.Get(w.server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for ever")
+	}
+	io.Copy(io.Discard, answer.Body)
+}
