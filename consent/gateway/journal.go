@@ -84,10 +84,15 @@ func (j *journal) statement(ctx context.Context, tx *sql.Tx, text string) (*sql.
 }
 
 // inParts calls do with the arguments of so many rows at a time that there are
-// few different statements: a power of two.
-func inParts(args []any, columns int, do func(rows int, args []any) error) error {
+// few different statements: a power of two, since each costs a message to
+// PostgreSQL and back; and one for SQLite, which makes a journal of its own for
+// each statement of several.
+func (j *journal) inParts(args []any, columns int, do func(rows int, args []any) error) error {
 	for len(args) > 0 {
-		n := 1 << (bits.Len(uint(len(args)/columns)) - 1)
+		n := 1
+		if j.db.Postgres() {
+			n <<= bits.Len(uint(len(args)/columns)) - 1
+		}
 		if err := do(n, args[:n*columns]); err != nil {
 			return err
 		}
@@ -216,7 +221,7 @@ func (j *journal) lookUp(ctx context.Context, tx *sql.Tx, batch []*record) error
 			args = append(args, r.key, int64(r.until))
 		}
 	}
-	return inParts(args, 2, func(n int, args []any) error {
+	return j.inParts(args, 2, func(n int, args []any) error {
 		insert, err := j.statement(ctx, tx, "INSERT INTO gateway_seen (key, until) VALUES "+rows(n, 2)+" ON CONFLICT DO NOTHING RETURNING key")
 		if err != nil {
 			return err
@@ -247,7 +252,7 @@ func (j *journal) appendEvents(ctx context.Context, tx *sql.Tx, batch []*record)
 			accounts = append(accounts, slices.Clone(r.account[:]))
 		}
 	}
-	if err := inParts(accounts, 1, func(n int, accounts []any) error { return j.readHeads(ctx, tx, heads, n, accounts) }); err != nil {
+	if err := j.inParts(accounts, 1, func(n int, accounts []any) error { return j.readHeads(ctx, tx, heads, n, accounts) }); err != nil {
 		return err
 	}
 	var args []any
@@ -270,14 +275,14 @@ func (j *journal) appendEvents(ctx context.Context, tx *sql.Tx, batch []*record)
 			return err
 		}
 	}
-	if err := inParts(args, 5, insert("gateway_log (account, number, previous, hash, event)", "", 5)); err != nil {
+	if err := j.inParts(args, 5, insert("gateway_log (account, number, previous, hash, event)", "", 5)); err != nil {
 		return err
 	}
 	args = args[:0]
 	for account, head := range heads {
 		args = append(args, slices.Clone(account[:]), int64(head.Number), head.Hash.Bytes())
 	}
-	return inParts(args, 3, insert("gateway_log_heads (account, number, hash)", " ON CONFLICT (account) DO UPDATE SET number = excluded.number, hash = excluded.hash", 3))
+	return j.inParts(args, 3, insert("gateway_log_heads (account, number, hash)", " ON CONFLICT (account) DO UPDATE SET number = excluded.number, hash = excluded.hash", 3))
 }
 
 // readHeads reads the heads of so many accounts' chains.

@@ -79,6 +79,11 @@ func measure(ctx context.Context, o options) error {
 	}
 	fmt.Println("   time  reads/s  answered  resident")
 	began, before := time.Now(), 0
+	pids := []int{served.Process.Pid, stub.Process.Pid, os.Getpid()}
+	work := make([]time.Duration, len(pids))
+	for i, pid := range pids {
+		work[i] = worked(pid)
+	}
 	took, waited, err := openLoop(ctx, askers, o.rate, o.lasts, (*asker).read, func(answered int) time.Duration {
 		fmt.Printf("%7s  %7.0f  %8d  %5d MB\n", time.Since(began).Round(time.Second), float64(answered-before)/o.every.Seconds(), answered, served.resident())
 		before = answered
@@ -88,6 +93,9 @@ func measure(ctx context.Context, o options) error {
 		return err
 	}
 	elapsed := time.Since(began)
+	for i, pid := range pids {
+		work[i] = (worked(pid) - work[i]) / time.Duration(len(took))
+	}
 	if err := <-profiled; err != nil {
 		return err
 	}
@@ -100,6 +108,7 @@ func measure(ctx context.Context, o options) error {
 	fmt.Printf("  from when each was due: %v\n", summary(waited))
 	fmt.Printf("  from when it was sent:  %v\n", summary(took))
 	fmt.Printf("  added by the gateway:   %v at the median\n", (median(took) - median(straight)).Round(time.Microsecond))
+	fmt.Printf("  processor for each:     gateway %v, stub %v, this program %v\n", work[0], work[1], work[2])
 	return nil
 }
 
