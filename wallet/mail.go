@@ -150,8 +150,8 @@ func (w *Wallet) Publish(ctx context.Context, relay Relay) error {
 }
 
 // Send seals a letter to the newest card of an account and hands it to the first
-// relay where that account has a mailbox. It gives the relay's URL. The wallet's
-// own card is published there as well, so that an answer finds its way.
+// relay where that account has a mailbox. It gives the relay's URL. The relay is
+// asked for nothing about the wallet itself, so that it does not learn who writes.
 func (w *Wallet) Send(ctx context.Context, relays []Relay, to common.Address, letter *consent.Letter) (string, error) {
 	if len(relays) == 0 {
 		return "", ErrNoRelay
@@ -198,9 +198,6 @@ func (w *Wallet) sendBy(ctx context.Context, relay Relay, to common.Address, let
 	}
 	sealed, err := Seal(&card.Card, letter)
 	if err != nil {
-		return err
-	}
-	if err := w.Publish(ctx, relay); err != nil {
 		return err
 	}
 	return relay.Send(ctx, to, sealed)

@@ -127,6 +127,9 @@ func TestLetters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := clinic.Publish(ctx, at); err != nil {
+		t.Fatal(err)
+	}
 	answer := &consent.Letter{Grants: []consent.GrantDocument{*grant}, Covers: []consent.Cover{{Holders: []consent.Gateway{
 		{Account: common.Address{7}, URL: "https://hospital.example"},
 		{Account: common.Address{8}, URL: "https://elsewhere.example"}, // which the grant does not name

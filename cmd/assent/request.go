@@ -26,7 +26,8 @@ func requestCommand(a *app) *cobra.Command {
 		Short: "Ask a patient for a grant",
 		Long: `Prints a request, signed by your key and with your card in it, for the patient to
 answer. Ask for no more than you need: the patient sees each scope as a sentence
-and may give less.`,
+and may give less. With --send it also goes to the patient's mailbox; for the answer
+to come to yours, open one with “assent card --publish”.`,
 		Example: `  assent request --patient patient.card.json --scope 'patient/Observation.rs?category=laboratory' \
          --purpose TREAT --for 30d --reason 'pre-operative review' > labs.request.json
   assent request --patient patient.card.json --scope patient/Immunization.rs --for 8w --send`,

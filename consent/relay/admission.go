@@ -105,7 +105,7 @@ type limiter struct {
 
 const (
 	maxLimiters = 100_000
-	limiterKept = 5 * time.Minute
+	limiterKept = 30 * time.Minute // by then all are full again
 )
 
 func (l *limits) init(perSecond, burst float64) {

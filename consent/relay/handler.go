@@ -90,7 +90,13 @@ func (r *Relay) handler() http.Handler {
 	} {
 		mux.HandleFunc(route, r.admitted(route, do))
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		// Whoever does not read its answer keeps nothing busy for long.
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxWait*time.Second + answerLimit)); err != nil {
+			r.options.Log.Debug("the time limit of an answer", "error", err)
+		}
+		mux.ServeHTTP(w, req)
+	})
 }
 
 // admitted lets those in who may use the relay, as often as they may.
@@ -335,7 +341,11 @@ func (r *Relay) postMail(w http.ResponseWriter, req *http.Request) error {
 	if len(sealed) == 0 {
 		return badf("the letter is empty")
 	}
-	if !r.boxes.allow(to.Hex()) {
+	client, err := r.options.Admission.admit(req)
+	if err != nil {
+		return err
+	}
+	if !r.pairs.allow(client+" "+to.Hex()) || !r.boxes.allow(to.Hex()) {
 		return errFull
 	}
 	if err := r.post(req.Context(), to, sealed); err != nil {

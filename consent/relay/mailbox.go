@@ -24,7 +24,9 @@ const (
 	maxLetters  = 1_000    // in one mailbox
 	maxMailbox  = 64 << 20 // bytes of all letters in one mailbox
 	mailRate    = 2        // letters a second to one mailbox
-	mailBurst   = 100      // letters at once to one mailbox
+	mailBurst   = 200      // letters at once to one mailbox
+	pairRate    = 1. / 60  // letters a second of one client to one mailbox
+	pairBurst   = 20       // letters at once of one client to one mailbox
 	mailKept    = 30 * 24 * time.Hour
 	rootsKept   = 90 * 24 * time.Hour // after their tree was made
 	sessionTime = 15 * time.Minute
@@ -266,6 +268,7 @@ func (r *Relay) sweep(ctx context.Context) {
 		}
 		r.clients.forget()
 		r.boxes.forget()
+		r.pairs.forget()
 		if !pause(ctx, sweepEvery) {
 			return
 		}

@@ -84,7 +84,8 @@ type Relay struct {
 	waiting  bell // there are new roots
 	revealed bell // there are new secrets
 	clients  limits
-	boxes    limits
+	boxes    limits // letters to one mailbox
+	pairs    limits // letters of one client to one mailbox
 	streams  streams
 	stopped  chan struct{} // closed by Stop
 	stop     sync.Once
@@ -160,6 +161,7 @@ func Open(ctx context.Context, chain Chain, o Options) (*Relay, error) {
 	r.roots.entries, r.secrets.entries = make(chan *entry[common.Hash], maxGroup), make(chan *entry[common.Hash], maxGroup)
 	r.clients.init(o.Rate, o.Rate*10)
 	r.boxes.init(mailRate, mailBurst)
+	r.pairs.init(pairRate, pairBurst)
 	return r, nil
 }
 
