@@ -81,6 +81,7 @@ type Gateway struct {
 	proofKeys *lru.Cache[string, *proofKey]
 	limiters  *lru.Cache[string, *rate.Limiter] // by network address
 	slots     chan struct{}
+	exchanges chan struct{}
 
 	bodyPatience  time.Duration // how long a client may take to send a body
 	writePatience time.Duration // how long it may take to receive what was written
@@ -115,7 +116,7 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		return nil, errors.New("a gateway needs the account of its data holder")
 	case config.Public == nil || config.Public.Host == "" || config.Public.RawQuery != "" || config.Public.Fragment != "" || config.Public.User != nil:
 		return nil, errors.New("a gateway needs the base URL at which clients reach it")
-	case config.Upstream == nil || config.Upstream.Host == "" || config.Upstream.RawQuery != "" || config.Upstream.Fragment != "":
+	case config.Upstream == nil || config.Upstream.Host == "" || config.Upstream.RawQuery != "" || config.Upstream.Fragment != "" || config.Upstream.User != nil:
 		return nil, errors.New("a gateway needs the base URL of the FHIR server that it stands before")
 	case config.AuditEvery < leastAuditEvery:
 		return nil, fmt.Errorf("the log is anchored every %s: want at least %s", config.AuditEvery, leastAuditEvery)
@@ -136,6 +137,7 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		proofKeys: lru.NewCache[string, *proofKey](cachedKeys),
 		limiters:  lru.NewCache[string, *rate.Limiter](clients),
 		slots:     make(chan struct{}, concurrent),
+		exchanges: make(chan struct{}, exchanges),
 
 		bodyPatience: bodyPatience, writePatience: writePatience,
 	}

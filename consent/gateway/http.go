@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -31,9 +31,13 @@ const (
 	// bodyPatience is how long it may take to send a body.
 	bodyPatience = 15 * time.Second
 
+	// exchanges is how many accesses are read and decided at once: each may take a
+	// few megabytes. Others wait.
+	exchanges = 128
+
 	// A client that was refused that often where anybody may ask has to wait.
 	refusalBurst = 200
-	refusalRate  = 10 // a second
+	refusalRate  = 1 // a second
 	clients      = 4096
 
 	maxHandedOver = 64 << 10 // bytes of secrets or of a retirement
@@ -113,7 +117,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // ServeHTTP serves one request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	s := &served{id: rand.Text(), client: host(r.RemoteAddr), route: "unknown"}
+	s := &served{id: rand.Text(), client: clientOf(r), route: "unknown"}
 	r = r.WithContext(context.WithValue(r.Context(), servedKey{}, s))
 	a := g.answerTo(w)
 	if r.ContentLength != 0 {
@@ -125,14 +129,15 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Date", began.UTC().Format(http.TimeFormat))
 	defer func() {
-		if broken := recover(); broken != nil {
-			if broken == http.ErrAbortHandler {
-				panic(broken)
-			}
+		broken := recover()
+		if broken == http.ErrAbortHandler {
+			s.outcome = "Aborted"
+		} else if broken != nil {
 			s.outcome = "Broken"
 			g.Log.ErrorContext(r.Context(), "a request broke the gateway", "request", s.id, "panic", fmt.Sprintf("%T", broken), "at", string(debug.Stack()))
 			if a.status == 0 {
 				g.refuse(a, r, &denial{status: http.StatusInternalServerError, outcome: s.outcome})
+				broken = nil
 			}
 		}
 		if s.outcome == "" {
@@ -148,6 +153,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Neither path nor query: they tell of a patient.
 		g.Log.LogAttrs(r.Context(), level, "request", slog.String("request", s.id), slog.String("route", s.route),
 			slog.String("method", r.Method), slog.Int("status", a.status), slog.String("outcome", s.outcome), slog.Duration("took", took))
+		if broken != nil { // half an answer must not look like a whole one
+			panic(http.ErrAbortHandler)
+		}
 	}()
 	select {
 	case g.slots <- struct{}{}:
@@ -186,6 +194,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *served) *deni
 		limit := g.limiter(s.client)
 		if limit.Tokens() < 1 {
 			return &denial{status: http.StatusTooManyRequests, code: "temporarily_unavailable", outcome: "TooManyRefusals"}
+		}
+		select {
+		case g.exchanges <- struct{}{}:
+			defer func() { <-g.exchanges }()
+		case <-r.Context().Done():
+			return unavailable(r.Context().Err())
 		}
 		d := map[string]func(http.ResponseWriter, *http.Request) *denial{
 			"/token": g.serveToken, "/revocations": g.serveRevocations, "/retirements": g.serveRetirements,
@@ -254,6 +268,7 @@ func interactionOf(method, path string) string {
 
 // limiter is how often a client may still be refused.
 func (g *Gateway) limiter(client string) *rate.Limiter {
+	client = network(client)
 	if l, known := g.limiters.Get(client); known {
 		return l
 	}
@@ -262,12 +277,32 @@ func (g *Gateway) limiter(client string) *rate.Limiter {
 	return l
 }
 
-// host is the address without its port.
-func host(remote string) string {
-	if h, _, err := net.SplitHostPort(remote); err == nil {
-		return h
+// clientOf is the network address that a request comes from: as the proxy on this
+// computer says it in the last place of X-Forwarded-For, where it comes from one.
+func clientOf(r *http.Request) string {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
 	}
-	return remote
+	from := remote.Addr().Unmap().WithZone("")
+	if said := r.Header.Values("X-Forwarded-For"); from.IsLoopback() && len(said) > 0 {
+		_, last, _ := cutLast(","+said[len(said)-1], ',')
+		if at, err := netip.ParseAddr(strings.TrimSpace(last)); err == nil {
+			from = at.Unmap().WithZone("")
+		}
+	}
+	return from.String()
+}
+
+// network is what a client can choose its addresses from: in IPv6, 64 bits of
+// them.
+func network(client string) string {
+	if at, err := netip.ParseAddr(client); err == nil && at.Is6() {
+		if prefix, err := at.Prefix(64); err == nil {
+			return prefix.String()
+		}
+	}
+	return client
 }
 
 // issueCodes are FHIR's for a status of HTTP.

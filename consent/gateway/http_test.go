@@ -163,6 +163,54 @@ func TestConfigThatMakesNoGateway(t *testing.T) {
 	}
 }
 
+// Half an answer does not look like a whole one.
+func TestAnswerThatBreaksOff(t *testing.T) {
+	w := newWorld(t, t.TempDir()+"/gateway.db")
+	broken := httptest.NewRecorder()
+	defer func() {
+		if recover() != http.ErrAbortHandler {
+			t.Errorf("it ends as if it were whole: %d %s", broken.Code, broken.Body)
+		}
+	}()
+	w.Gateway.ServeHTTP(&breaking{ResponseRecorder: broken}, httptest.NewRequest("GET", "/health", nil))
+}
+
+// breaking is an answer that breaks once a part of it was written.
+type breaking struct{ *httptest.ResponseRecorder }
+
+func (b *breaking) Write(text []byte) (int, error) {
+	b.ResponseRecorder.Write(text[:1])
+	panic(errBroken)
+}
+
+func TestClientAddress(t *testing.T) {
+	for _, c := range []struct {
+		remote    string
+		forwarded []string
+		want      string
+		network   string
+	}{
+		{"192.0.2.1:1234", nil, "192.0.2.1", "192.0.2.1"},
+		{"192.0.2.1:1234", []string{"198.51.100.7"}, "192.0.2.1", "192.0.2.1"}, // it may say what it likes
+		{"127.0.0.1:1234", []string{"198.51.100.7"}, "198.51.100.7", "198.51.100.7"},
+		{"127.0.0.1:1234", []string{"203.0.113.9, 198.51.100.7"}, "198.51.100.7", "198.51.100.7"},
+		{"127.0.0.1:1234", []string{"203.0.113.9", "198.51.100.7"}, "198.51.100.7", "198.51.100.7"},
+		{"127.0.0.1:1234", []string{"unknown"}, "127.0.0.1", "127.0.0.1"},
+		{"[::1]:1234", []string{"2001:db8::1:2:3:4"}, "2001:db8::1:2:3:4", "2001:db8::/64"},
+		{"[::ffff:127.0.0.1]:1234", nil, "127.0.0.1", "127.0.0.1"},
+		{"[fe80::1%eth0]:1234", nil, "fe80::1", "fe80::/64"},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = c.remote
+		for _, said := range c.forwarded {
+			r.Header.Add("X-Forwarded-For", said)
+		}
+		if got := clientOf(r); got != c.want || network(got) != c.network {
+			t.Errorf("%s, %q: %s in %s", c.remote, c.forwarded, got, network(got))
+		}
+	}
+}
+
 // What is sent to a client that does not read ends.
 func TestSlowReader(t *testing.T) {
 	w := newWorld(t, t.TempDir()+"/gateway.db")
