@@ -280,7 +280,7 @@ func (o *auditOptions) tell(ctx context.Context, w *wallet.Wallet, sources []*so
 			if i > 0 {
 				fmt.Fprintln(out)
 			}
-			fmt.Fprintf(out, "At %s:\n", s.called)
+			fmt.Fprintf(out, "%s:\n", s.called)
 			a := known[s.Account]
 			if s.err != nil {
 				fmt.Fprintf(out, "  %s\n", notFollowed(s.err, a.Trail.Checked))

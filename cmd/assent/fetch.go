@@ -95,7 +95,7 @@ func runFetch(ctx context.Context, o *fetchOptions) error {
 		}
 		for _, s := range sources {
 			s.called = calledAt(names, s.Gateway)
-			if s.noted && names[s.Account] == "" {
+			if s.noted && s.Name != "" && names[s.Account] == "" {
 				s.called = fmt.Sprintf("%s, which the note calls %s, at %s", s.Account, consent.Quote(s.Name), hostOf(s.URL))
 			}
 			s.ask(wish, grant)

@@ -141,7 +141,11 @@ func (a *app) showGrant(ctx context.Context, registry wallet.Registry, d *consen
 func describeCover(d *consent.Cover) string {
 	words := "A note, signed by nobody, says that these data holders are reached:"
 	for _, g := range d.Holders {
-		words += fmt.Sprintf("\n  - %s, which it calls %s, at %s", g.Account, consent.Quote(g.Name), g.URL)
+		words += fmt.Sprintf("\n  - %s", g.Account)
+		if g.Name != "" {
+			words += ", which it calls " + consent.Quote(g.Name) + ","
+		}
+		words += " at " + g.URL
 	}
 	return words
 }
