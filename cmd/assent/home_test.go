@@ -21,7 +21,7 @@ type home struct {
 }
 
 // newHome makes a home whose keyring is the one of stories.
-func newHome(t *testing.T) *home {
+func newHome(t testing.TB) *home {
 	t.Helper()
 	program, err := exec.LookPath("assent") // as testscript.Main put it there
 	if err != nil {

@@ -1,0 +1,251 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/assent-wallet/assent/consent"
+)
+
+const (
+	crashRows   = 400 // of a batch
+	crashChecks = "rows checked in"
+)
+
+// A patient gives batches that are killed at moments spread over all of their
+// work, and runs the same command again until it comes to its end. However it
+// goes, what any run printed is the beginning of what the last one prints, the
+// file is there whole or not at all, each batch is one entry on the chain, and
+// no row is given twice.
+func TestBatchCrash(t *testing.T) {
+	t.Parallel()
+	want := 24
+	if testing.Short() {
+		want = 8
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	seed := uint64(time.Now().UnixNano())
+	h := &batchCrash{
+		crashing: &crashing{home: newHome(t), random: rand.New(rand.NewPCG(seed, 0))},
+		where:    map[string]int{},
+	}
+	if err := h.survive(ctx, want); err != nil {
+		t.Errorf("seed %d: %v", seed, err)
+	}
+	for where, n := range h.where {
+		t.Logf("%3d kills %s", n, where)
+	}
+	if !testing.Short() && (h.where[beforeJournal] == 0 || h.where[afterJournal] == 0) {
+		t.Error("the kills were not spread over the work")
+	}
+}
+
+// Where a kill hit is what the run after it tells.
+const (
+	beforeJournal = "before anything was kept"
+	afterJournal  = "after the batch was kept"
+	afterGiven    = "after all of it was given"
+)
+
+type batchCrash struct {
+	*crashing
+	files  int
+	killed bool // the run before, of this file
+	where  map[string]int
+}
+
+func (h *batchCrash) survive(ctx context.Context, want int) error {
+	if _, err := h.do(ctx, "init", "patient"); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := h.finishBatch(ctx, h.newFile()); err != nil {
+		return err
+	}
+	h.whole = time.Since(began)
+	for kills, tries := 0, 0; kills < want; {
+		file := h.newFile()
+		var printed []string
+		for range 1 + h.random.IntN(4) {
+			if tries++; tries > 20*want {
+				return fmt.Errorf("%d kills came too late", tries-kills)
+			}
+			killed, out, err := h.disturbBatch(ctx, file)
+			if err != nil {
+				return err
+			}
+			printed = append(printed, out)
+			if killed {
+				kills++
+			}
+		}
+		if err := h.finishBatch(ctx, file); err != nil {
+			return err
+		}
+		whole, err := os.ReadFile(h.path(file + ".out"))
+		if err != nil {
+			return err
+		}
+		for _, out := range printed {
+			if !strings.HasPrefix(string(whole), out) {
+				return fmt.Errorf("%s: a run that was killed printed something else", file)
+			}
+		}
+	}
+	return h.checkBatches(ctx)
+}
+
+func (h *batchCrash) newFile() string {
+	h.files++
+	h.killed = false
+	var b strings.Builder
+	b.WriteString("reference,grantee,scopes,purpose,holder,for\n")
+	for i := range crashRows {
+		fmt.Fprintf(&b, "f%d-%d,0x%040x,patient/Observation.rs,TREAT,0x%040x,%dd\n", h.files, i, 0xa000+i%7, 0xb0, 1+i%300)
+	}
+	name := fmt.Sprintf("%d.csv", h.files)
+	if err := os.WriteFile(h.path(name), []byte(b.String()), 0o600); err != nil {
+		panic(err)
+	}
+	return name
+}
+
+// disturbBatch gives a batch and kills the command at some moment. It gives what
+// was printed until then.
+func (h *batchCrash) disturbBatch(ctx context.Context, file string) (killed bool, printed string, err error) {
+	args := []string{"batch", file, "--yes"}
+	toFile := h.random.IntN(2) == 0
+	if toFile {
+		args = append(args, "--out", file+".out")
+	}
+	r, err := h.start(ctx, crashChecks, args...)
+	if err != nil {
+		return false, "", err
+	}
+	defer r.kill()
+	// Half of the kills aim at what comes after the checks.
+	delay := time.Duration(h.random.Float64() * float64(h.whole))
+	if h.random.IntN(2) == 0 {
+		select {
+		case <-r.said:
+			delay /= 2
+		case <-r.ended:
+		}
+	}
+	select {
+	case <-time.After(delay):
+	case <-r.ended:
+	}
+	killed = r.kill()
+	<-r.ended
+	if r.err != nil && !r.killed {
+		return false, "", fmt.Errorf("batch: %w\n%s", r.err, r.stderr.String())
+	}
+	h.told(r.stderr.String())
+	h.killed = killed
+	if !toFile {
+		return killed, r.stdout.String(), nil
+	}
+	text, err := os.ReadFile(h.path(file + ".out"))
+	if errors.Is(err, os.ErrNotExist) {
+		return killed, "", nil
+	}
+	if n := strings.Count(string(text), "\n"); err == nil && n != crashRows {
+		err = fmt.Errorf("%s.out has %d lines", file, n)
+	}
+	return killed, string(text), err
+}
+
+// told counts where the kill before a run hit.
+func (h *batchCrash) told(said string) {
+	switch {
+	case !h.killed:
+	case strings.Contains(said, "You would sign"):
+		h.where[beforeJournal]++
+	case strings.Contains(said, "Going on with the batch"):
+		h.where[afterJournal]++
+	case strings.Contains(said, "was given before"):
+		h.where[afterGiven]++
+	}
+}
+
+// finishBatch gives a batch to its end.
+func (h *batchCrash) finishBatch(ctx context.Context, file string) error {
+	_, said, code, err := h.try(ctx, "batch", file, "--yes", "--out", file+".out")
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code %d", code)
+	}
+	if err != nil {
+		return fmt.Errorf("batch: %w\n%s", err, said)
+	}
+	h.told(said)
+	h.killed = false
+	return nil
+}
+
+// checkBatches compares what was printed with what the wallet and the chain
+// hold.
+func (h *batchCrash) checkBatches(ctx context.Context) error {
+	var ids, roots []string
+	for i := range h.files {
+		file := fmt.Sprintf("%d.csv", i+1)
+		whole, err := os.ReadFile(h.path(file + ".out"))
+		if err != nil {
+			return err
+		}
+		again, err := h.do(ctx, "batch", file)
+		if err != nil {
+			return err
+		}
+		if again != string(whole) {
+			return fmt.Errorf("%s: the last run printed something else", file)
+		}
+		for line := range strings.Lines(again) {
+			grant, err := consent.ReadGrant(strings.NewReader(line))
+			if err != nil {
+				return err
+			}
+			ids = append(ids, grant.ID().Hex())
+			if root := grant.Root().Hex(); len(roots) == i {
+				roots = append(roots, root)
+			} else if root != roots[i] {
+				return fmt.Errorf("%s: two roots", file)
+			}
+		}
+	}
+	var grants []listed
+	if err := h.read(ctx, &grants, "grants", "--json"); err != nil {
+		return err
+	}
+	var stored []string
+	for _, g := range grants {
+		stored = append(stored, g.ID)
+		if g.State != "active" {
+			return fmt.Errorf("the grant %s is %s", g.ID, g.State)
+		}
+	}
+	if err := same("the wallet", stored, ids); err != nil {
+		return err
+	}
+	var events []observed
+	if err := h.read(ctx, &events, "observe", "--json"); err != nil {
+		return err
+	}
+	var anchored []string
+	for _, e := range events {
+		anchored = append(anchored, e.Value)
+	}
+	if err := same("the chain", anchored, roots); err != nil {
+		return err
+	}
+	return h.checkStore(ctx)
+}
