@@ -17,7 +17,7 @@ import (
 // Where they do not suffice, what they leave open is withheld.
 const (
 	maxLookups     = 2000     // resources
-	maxLookupBytes = 16 << 20 // of resources, together
+	maxLookupBytes = 8 << 20  // of resources, together
 	maxResource    = 16 << 20 // bytes of one resource
 )
 

@@ -70,6 +70,11 @@ func (f *front) batch(w http.ResponseWriter, r *http.Request, s *session, what *
 	case len(sent.Entry) > maxBatch:
 		return &decline{http.StatusRequestEntityTooLarge, "too-costly", "TooLong", "a batch has at most " + strconv.Itoa(maxBatch) + " entries"}
 	}
+	n := notice{Interaction: what.interaction, Target: strconv.Itoa(len(sent.Entry)) + " entries", Outcome: fhir.Permitted, Request: servedOf(r.Context()).id}
+	if err := f.note(r.Context(), s, n); err != nil {
+		f.complain(r.Context(), "log", err)
+		return errUnlogged
+	}
 	out := &batchAnswer{w: w}
 	for i := range sent.Entry {
 		answer := &entryAnswer{header: make(http.Header)}

@@ -59,6 +59,7 @@ var (
 	errPath         = &decline{http.StatusBadRequest, "invalid", "Invalid", "want Type, Type/id, Type/id/_history/version, Patient/id/Type or Patient/id/$everything, unescaped"}
 	errMethod       = &decline{http.StatusMethodNotAllowed, "not-supported", "Unsupported", "that method is not for this URL"}
 	errType         = &decline{http.StatusNotFound, "not-supported", "Unsupported", "FHIR R4 has no such resource type"}
+	errParameters   = &decline{http.StatusBadRequest, "invalid", "Invalid", "a single resource has no parameters but _format for JSON: it is given whole or not at all, and nothing is done under conditions but by headers"}
 	errAccept       = &decline{http.StatusNotAcceptable, "not-supported", "Unsupported", "only JSON is written here: ask for application/fhir+json"}
 	errContentType  = &decline{http.StatusUnsupportedMediaType, "not-supported", "Unsupported", "only JSON is read here: send application/fhir+json"}
 	errTooLong      = &decline{http.StatusRequestEntityTooLarge, "too-long", "TooLong", "the body is longer than 4 MiB"}
@@ -265,6 +266,20 @@ func (f *front) path(at *url.URL) ([]string, error) {
 		}
 	}
 	return parts, nil
+}
+
+// unparametered refuses all parameters for a single resource but _format.
+func unparametered(r *http.Request) error {
+	parameters, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return errParameters
+	}
+	for name, values := range parameters {
+		if name != "_format" || len(values) != 1 || !fhir.IsJSON(values[0]) {
+			return errParameters
+		}
+	}
+	return nil
 }
 
 // acceptsJSON tells whether one of the media types that are asked for is JSON.

@@ -15,10 +15,8 @@ import (
 // here, once the resource is permitted: to somebody who may not read it, they
 // say nothing.
 func (f *front) read(w http.ResponseWriter, r *http.Request, s *session, what *asked, kind, id, version string) error {
-	for name, values := range r.URL.Query() {
-		if name != "_format" || len(values) != 1 || !fhir.IsJSON(values[0]) {
-			return invalid(errors.New("a read has no parameters but _format for JSON: resources are given whole or not at all"))
-		}
+	if err := unparametered(r); err != nil {
+		return err
 	}
 	resource, err := f.current(r.Context(), s, consent.Read, kind, id)
 	if err != nil {
@@ -70,11 +68,8 @@ func (f *front) judged(ctx context.Context, s *session, interaction consent.Inte
 	}
 	excerpt := fhir.NewExcerpt(s.patient, f.upstream.base)
 	resource, err := excerpt.Read(text)
-	if err == nil && resource.Name() != kind+"/"+id {
-		err = errors.New("it is another resource than was asked for")
-	}
-	if err != nil {
-		f.complain(ctx, "a resource of the FHIR server is withheld", err)
+	if err != nil || resource.Name() != kind+"/"+id {
+		f.complain(ctx, "read", errUnreadable)
 		return nil, errNotFound
 	}
 	if !excerpt.AdmitsAlone(s.rules, interaction, resource) {
@@ -91,6 +86,9 @@ func (f *front) judged(ctx context.Context, s *session, interaction consent.Inte
 	}
 	return resource, nil
 }
+
+// errUnreadable says in the operator's log no more than that.
+var errUnreadable = errors.New("a resource of the FHIR server is withheld, because it cannot be read, or is another one than it should be")
 
 // describe says which version a resource is, as FHIR has it in headers.
 func describe(header http.Header, r *fhir.Resource) {

@@ -300,7 +300,7 @@ func (w *walk) candidate(ctx context.Context, excerpt *fhir.Excerpt, e entry, se
 	}
 	var err error
 	if c.Resource, err = excerpt.Read(e.Resource); err != nil {
-		w.front.complain(ctx, "a resource of the FHIR server is withheld", err)
+		w.front.complain(ctx, "search", errUnreadable)
 		return c, false
 	}
 	if c.ID() == "" {
@@ -315,7 +315,7 @@ func (w *walk) candidate(ctx context.Context, excerpt *fhir.Excerpt, e entry, se
 		return c, false
 	}
 	if err := excerpt.Add(c.Resource); err != nil {
-		w.front.complain(ctx, "a resource of the FHIR server is withheld", err)
+		w.front.complain(ctx, "search", errUnreadable)
 		return c, false
 	}
 	return c, true
@@ -466,6 +466,10 @@ func (b *bundle) end(links []link, whole bool) error {
 func (b *bundle) fail(err error) error {
 	if b.sent {
 		b.front.complain(b.ctx, "an answer breaks off", err)
+		n := notice{Interaction: b.asked.interaction, Target: b.asked.target, Outcome: "BrokenOff", Clause: "the answer broke off after what was logged before", Request: servedOf(b.ctx).id}
+		if err := b.front.note(context.WithoutCancel(b.ctx), b.session, n); err != nil {
+			b.front.complain(b.ctx, "log", err)
+		}
 		panic(http.ErrAbortHandler)
 	}
 	return err

@@ -65,9 +65,10 @@ var errUpstream = errors.New("the FHIR server gave no usable answer")
 // query.
 func (u *upstream) send(ctx context.Context, method, path string, body []byte, match string) (*http.Response, error) {
 	at := u.base
-	if path != "" {
-		at += "/" + path
+	if path != "" && path[0] != '?' {
+		at += "/"
 	}
+	at += path
 	r, err := http.NewRequestWithContext(ctx, method, at, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUpstream, err)
@@ -83,6 +84,10 @@ func (u *upstream) send(ctx context.Context, method, path string, body []byte, m
 	}
 	answer, err := u.client.Do(r)
 	if err != nil {
+		// Its URL says what was asked for, which no log of the operator's has to know.
+		if at, ok := errors.AsType[*url.Error](err); ok {
+			err = at.Err
+		}
 		return nil, fmt.Errorf("%w: %w", errUpstream, err)
 	}
 	return answer, nil

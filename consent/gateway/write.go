@@ -41,6 +41,7 @@ func (f *front) create(w http.ResponseWriter, r *http.Request, s *session, what 
 	if err != nil {
 		return err
 	}
+	r = r.WithContext(context.WithoutCancel(r.Context())) // what was done is logged, whoever still waits
 	made, readable, err := f.written(r.Context(), s, answer, kind)
 	if err != nil {
 		return err
@@ -105,13 +106,6 @@ func (f *front) delete(w http.ResponseWriter, r *http.Request, s *session, what 
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-func unparametered(r *http.Request) error {
-	if r.URL.RawQuery != "" {
-		return invalid(errors.New("a write has no parameters: conditional ones are not done here"))
-	}
 	return nil
 }
 
