@@ -205,10 +205,11 @@ func (o *gatewayOptions) readKey() (key [32]byte, err error) {
 	if err != nil {
 		return key, fmt.Errorf("read the gateway's key: %w", err)
 	}
-	if n, err := hex.Decode(key[:], []byte(strings.TrimSpace(string(text)))); err != nil || n != len(key) {
+	read, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(read) != len(key) {
 		return key, fmt.Errorf("the gateway's key %s: want 64 hexadecimal digits; without the file a new one is made", path)
 	}
-	return key, nil
+	return [32]byte(read), nil
 }
 
 func (o *gatewayOptions) writeKey(path string, key [32]byte) error {
