@@ -96,7 +96,7 @@ type Log struct {
 }
 
 // maxFollowed is how many entries a log may have.
-const maxFollowed = 1_000_000
+const maxFollowed = 200_000
 
 // TamperedError says that a data holder's log is not the one that it was, or
 // does not hold together.
@@ -143,6 +143,9 @@ func (w *Wallet) Audit(ctx context.Context, holder common.Address, log Log) (Tra
 				}
 			}
 			use, grantor, err := log.Read(e.Event)
+			if err == nil {
+				err = use.bound()
+			}
 			if err != nil {
 				return before, fmt.Errorf("entry %d of the log: %w", e.Number, err)
 			}

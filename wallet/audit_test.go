@@ -195,6 +195,12 @@ func TestAuditShowsTampering(t *testing.T) {
 			}
 		})
 	}
+	long := *seen
+	long.entries = append(slices.Clone(seen.entries), consent.AuditEntry{Number: 6, Event: []byte(`{"Holder":"` + seen.holder.Hex() + `","Outcome":"` + strings.Repeat("x", 1000) + `"}`)})
+	long.chain()
+	if _, err := long.audit(); err == nil || !strings.Contains(err.Error(), "entry 6 of the log: it says more") {
+		t.Errorf("an entry that says too much: %v", err)
+	}
 	l := *seen
 	l.holder = common.Address{6}
 	if _, err := l.audit(); err == nil || !strings.Contains(err.Error(), "not about this wallet's record") {
@@ -273,6 +279,7 @@ func TestTell(t *testing.T) {
 		{with(func(u *wallet.Use) { u.Target = "Observation" }), "read 26 measurements and observations"},
 		{with(func(u *wallet.Use) { u.Target, u.Interaction = "Patient/p1/$everything", "operation" }), "read 26 measurements and observations"},
 		{with(func(u *wallet.Use) { u.Released = map[string]int{"Condition": 2, "Observation": 3} }), "read 3 laboratory results, 2 conditions"},
+		{with(func(u *wallet.Use) { u.Released = map[string]int{"Observation": -3, "\x1b[2J": 2} }), "read 2 records of the kind “[2J”"},
 		{with(func(u *wallet.Use) { u.Released = nil }), "looked for laboratory results and was shown nothing"},
 		{with(func(u *wallet.Use) {
 			u.Target, u.Interaction, u.Released = "Observation/1", "read", map[string]int{"Observation": 1}
@@ -285,6 +292,9 @@ func TestTell(t *testing.T) {
 		{with(func(u *wallet.Use) {
 			u.Outcome, u.Interaction, u.Target = "Revoked", wallet.UseToken, "patient/Observation.rs?category=laboratory patient/Condition.rs"
 		}), "asked for laboratory results, conditions and was denied: “Revoked”"},
+		{with(func(u *wallet.Use) {
+			u.Outcome, u.Interaction, u.Target = "Revoked", wallet.UseToken, "patient/Condition.rs patient/Obser"
+		}), "asked for conditions and was denied: “Revoked”"},
 		{with(func(u *wallet.Use) { u.Target, u.Outcome = "\x1b[31m\n", "x\n”y" }), "asked for “[31m ” and was denied: “x \"y”"},
 	} {
 		told := wallet.Tell([]wallet.Use{c.use})

@@ -2,6 +2,7 @@ package wallet
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,6 +34,28 @@ const (
 	// UseToken is the interaction of a decision on a token.
 	UseToken = "token"
 )
+
+// Limits of a use, whose texts a data holder chooses: bytes, and kinds of
+// resources.
+const (
+	maxUseTarget = 1024 // more is cut
+	maxUseWord   = 128
+	maxUseKinds  = 256
+)
+
+// bound cuts the use to its limits, or tells why it says more than an entry of a
+// log has to say.
+func (u *Use) bound() error {
+	longest := max(len(u.Purpose), len(u.Interaction), len(u.Outcome))
+	for kind := range u.Released {
+		longest = max(longest, len(kind))
+	}
+	if longest > maxUseWord || len(u.Released) > maxUseKinds {
+		return errors.New("it says more than an entry of a log has to say")
+	}
+	u.Target = strings.ToValidUTF8(u.Target[:min(len(u.Target), maxUseTarget)], "")
+	return nil
+}
 
 // maxPause is how long may lie between two uses that are told as one, in seconds:
 // a long answer comes in many pages.
@@ -124,7 +147,7 @@ func (t *Told) words() string {
 			what = t.what
 		}
 		switch n := t.released[kind]; {
-		case n == 0:
+		case n <= 0:
 		case n == 1 && kind == "Patient":
 			parts = append(parts, what)
 		case n == 1:
@@ -150,10 +173,7 @@ func (u *Use) asked() (kind, what string) {
 		var words []string
 		for text := range strings.FieldsSeq(u.Target) {
 			scope, err := consent.ParseScope(text, "TREAT") // no purpose is shown
-			if err != nil {
-				return "", "access"
-			}
-			if what := scope.What(); !slices.Contains(words, what) {
+			if what := scope.What(); err == nil && !slices.Contains(words, what) {
 				words = append(words, what)
 			}
 		}

@@ -193,9 +193,6 @@ func followLog(ctx context.Context, w *wallet.Wallet, at consent.Gateway, grant 
 	return err
 }
 
-// maxTarget is how much is kept of what was asked for, in bytes.
-const maxTarget = 1024
-
 // readEvent reads what an AuditEvent says.
 func readEvent(event []byte) (use wallet.Use, grantor common.Address, err error) {
 	r, err := fhir.ReadAuditEvent(event)
@@ -204,7 +201,7 @@ func readEvent(event []byte) (use wallet.Use, grantor common.Address, err error)
 	}
 	use = wallet.Use{
 		Holder: r.Holder, Time: uint64(max(r.Time.Unix(), 0)), Grantee: r.Grantee, Grant: r.Grant, Purpose: r.Purpose,
-		Interaction: r.Interaction, Target: r.Target[:min(len(r.Target), maxTarget)], Outcome: r.Outcome, Released: r.Released,
+		Interaction: r.Interaction, Target: r.Target, Outcome: r.Outcome, Released: r.Released,
 	}
 	return use, r.Grantor, nil
 }

@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/go-jose/go-jose/v4"
@@ -370,10 +371,16 @@ func resource(text []byte) (Resource, error) {
 	}
 	err := json.Unmarshal(text, &named)
 	r := Resource{named.ResourceType, named.ID, text}
-	if err != nil || r.Type == "" || !logicalID(r.ID) {
+	if err != nil || !resourceType(r.Type) || !logicalID(r.ID) {
 		return r, errors.New("it answers with what is no FHIR resource with an id")
 	}
 	return r, nil
+}
+
+// resourceType tells whether a text has the form of a resource type.
+func resourceType(name string) bool {
+	return len(name) <= 64 && name != "" && 'A' <= name[0] && name[0] <= 'Z' &&
+		strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
 }
 
 // logicalID tells whether a text has the form of a resource's id (FHIR R4,
@@ -502,7 +509,7 @@ func (c *Client) send(r *http.Request) ([]byte, http.Header, error) {
 		if failed, ok := errors.AsType[*url.Error](err); ok {
 			err = failed.Err // without the URL, which may tell what was searched for
 		}
-		return nil, nil, err
+		return nil, nil, &unansweredError{err}
 	}
 	defer answer.Body.Close()
 	if nonce := answer.Header.Get("DPoP-Nonce"); nonce != "" && len(nonce) <= 1024 {
@@ -525,6 +532,22 @@ func (c *Client) send(r *http.Request) ([]byte, http.Header, error) {
 	}
 	return body, answer.Header, nil
 }
+
+// unansweredError is a request without an answer. What the system says of it may
+// hold foreign text, such as the names in a certificate.
+type unansweredError struct{ error }
+
+func (e *unansweredError) Error() string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, e.error.Error())
+}
+
+// Unwrap gives what the system said.
+func (e *unansweredError) Unwrap() error { return e.error }
 
 // refusal reads why a request was not answered, as OAuth or FHIR says it.
 func refusal(answer *http.Response, body []byte) *RefusedError {

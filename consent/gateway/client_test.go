@@ -3,13 +3,19 @@ package gateway_test
 import (
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -223,6 +229,9 @@ func TestClientRefusesHostileAnswers(t *testing.T) {
 			reply(w, 200, bundle("http://user@"+r.Host+"/Observation?page=2"))
 		}},
 		{"no resource", "no FHIR resource", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, bundle("", `{"resource":[1]}`)) }},
+		{"hostile type", "no FHIR resource", func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, 200, bundle("", `{"resource":{"resourceType":"Observation\u001b[2J","id":"a"}}`))
+		}},
 		{"id that is a path", "no FHIR resource", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, bundle("", observation("../x"))) }},
 		{"no bundle", "no Bundle", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, `{"resourceType":"Patient"}`) }},
 		{"cut", "breaks off", func(w http.ResponseWriter, _ *http.Request) {
@@ -308,6 +317,33 @@ func TestClientVerifiesTLS(t *testing.T) {
 	t.Cleanup(c.Close)
 	if _, err := c.SMARTConfiguration(t.Context()); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("it says %v", err)
+	}
+}
+
+// TestClientHostileCertificate: what a certificate says cannot move the cursor.
+func TestClientHostileCertificate(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"evil\x1b[2J.example"}, NotAfter: time.Now().Add(time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: key}}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	c, err := gateway.NewClient(strings.Replace(server.URL, "127.0.0.1", "localhost", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	_, err = c.SMARTConfiguration(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "evil[2J.example") {
+		t.Errorf("it says %q", err)
 	}
 }
 
