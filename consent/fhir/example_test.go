@@ -38,3 +38,38 @@ func ExampleEvaluable() {
 	fmt.Println(fhir.Evaluable(&consent.Access{Scopes: []consent.Scope{scope}}))
 	// Output: scope “patient/Observation.rs?code:in=http://example.org/labs”: search parameter “code:in” of Observation: no modifier is evaluated here
 }
+
+// A resource of a server is judged with what it refers to, which the caller
+// fetches.
+func ExampleExcerpt() {
+	server := map[string]string{
+		"Observation/a": `{"resourceType": "Observation", "id": "a", "subject": {"reference": "Patient/anna"}, "focus": [{"reference": "Condition/b"}]}`,
+		"Condition/b":   `{"resourceType": "Condition", "id": "b", "subject": {"reference": "Patient/anna"}, "meta": {"security": [{"code": "HIV"}]}}`,
+	}
+	scope, err := consent.ParseScope("patient/Observation.rs", "TREAT")
+	if err != nil {
+		log.Fatal(err)
+	}
+	rules, err := fhir.NewRules([]consent.Scope{scope})
+	if err != nil {
+		log.Fatal(err)
+	}
+	e := fhir.NewExcerpt("anna", "https://hospital.example/fhir")
+	r, err := e.Read([]byte(server["Observation/a"]))
+	if err == nil {
+		err = e.Add(r)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	for missing := e.Missing(); len(missing) > 0; missing = e.Missing() {
+		for _, name := range missing {
+			fmt.Println("look up", name)
+			e.Supply(name, []byte(server[name]))
+		}
+	}
+	fmt.Println(e.Admits(rules, consent.Read, r))
+	// Output:
+	// look up Condition/b
+	// false
+}

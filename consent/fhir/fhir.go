@@ -6,9 +6,13 @@
 // encoded again. A resource is released only if one scope of the access admits
 // it wholly, and nothing in the answer tells that anything was withheld.
 //
+// Release takes a whole record in a Bundle. An Excerpt takes a part of a record
+// at a server, asks for whatever else the verdict depends on, and gives the same
+// verdict. AuditEvent writes down what was decided.
+//
 // It never decides whether an access is permitted (package consent does), never
-// opens a file or a connection, never follows a reference out of the bundle,
-// and never recognises what only a person could read: see Unrecognised.
+// opens a file or a connection, never follows a reference by itself, and never
+// recognises what only a person could read: see Unrecognised.
 package fhir
 
 import (
