@@ -264,6 +264,10 @@ func (m *Model) describe(r *row, w int) []string {
 	}
 	lines = append(lines, "")
 	lines = append(lines, wrap(consent.Describe(g, r.Document.Provisions, m.state.Names), w)...)
+	if uses := m.usesOf(r.ID); len(uses) > 0 {
+		lines = append(lines, "")
+		lines = append(lines, wrap(strings.Join(uses, "\n"), w)...)
+	}
 	return append(lines, "", m.styles.dim.Render(cut("id "+r.ID.Hex(), w)))
 }
 

@@ -88,6 +88,23 @@ func (m *Model) followLogs() tea.Cmd {
 	})
 }
 
+// usesOf tells what was last done with a grant, as far as data holders told.
+func (m *Model) usesOf(grant common.Hash) []string {
+	const shown = 3
+	var lines []string
+	for i := range m.state.Events {
+		e := &m.state.Events[i]
+		if e.Told == nil || e.Grant != grant {
+			continue
+		}
+		if len(lines) == shown {
+			return append(lines, "And more before: see Activity.")
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s %s, %s.", moment(e.Time), m.useWho(e, wide), e.Told.Did, provenWord(e)))
+	}
+	return lines
+}
+
 // useText says all about an act at a data holder.
 func (m *Model) useText(e *wallet.Event) string {
 	t := e.Told
@@ -148,7 +165,7 @@ func (p *activityPage) view(m *Model, w, h int) []string {
 		}
 		line := pointer(i == at) + fit(when, len(when)+2)
 		if e.Told != nil {
-			lines = append(lines, cut(line+style.Render(acts[e.Act]+", "+provenWord(e)+":")+" "+m.useWho(e, max(8, list/4))+" "+e.Told.Did, list))
+			lines = append(lines, cut(line+style.Render(acts[e.Act]+", "+provenWord(e)+":")+" "+m.useWho(e, max(8, list/4))+" "+e.Told.Did+" at "+m.who(e.Told.Holder, list), list))
 			continue
 		}
 		line += style.Render(acts[e.Act]) + " "

@@ -71,6 +71,8 @@ func TestActivityTellsUses(t *testing.T) {
 	r.keys("/", "l", "a", "b", "o", "r", "enter").see("1 of 4", "read 26").unseen("asked for conditions")
 	r.keys("enter").see("“Cardiology clinic” read 26 laboratory results.", "So says the log of the data holder", "for treatment", "Proven: the chain has a root", "The grant is active.")
 
+	r.keys("esc", "2", "enter").see("“Cardiology clinic” asked for conditions and was denied: “Revoked[2J”,", "08:50 UTC: “Cardiology clinic” read 26 laboratory results, proven.")
+
 	out := r.answers("9", "10")
 	said(t, out, "Read 1 log.", "refused, not proven yet: “Cardiology clinic”", "used, proven: “Cardiology clinic” read 26 laboratory results at the data holder")
 }
