@@ -223,13 +223,18 @@ func (e *Excerpt) Admits(rules *Rules, interaction consent.Interactions, r *Reso
 // refers to: to what is nobody's own; of what can be a patient's own, to the
 // patient, to its occasion, to what the rules let them read or find, and to what
 // the resource before the change referred to already (nil: there was none). Else
-// the verdict on a resource that was made up would tell of what it names.
+// the verdict on a resource that was made up would tell of what it names. To
+// another patient nothing new may refer, the patient's own Patient among it.
 func (e *Excerpt) Reaches(rules *Rules, r, before *Resource) bool {
 	var known []string
 	if before != nil {
 		known = before.Refers()
 	}
 	return !slices.ContainsFunc(r.of.references, func(ref reference) bool {
+		if ref.patient && !e.tie.is(ref.to, r.of.base) {
+			_, kind, id, ok := splitReference(ref.to)
+			return !ok || !slices.Contains(known, kind+"/"+id)
+		}
 		name, counts := ref.lookup()
 		kind, _, _ := strings.Cut(name, "/")
 		if _, clinical := compartment[kind]; !counts || !clinical || slices.Contains(known, name) {

@@ -277,7 +277,7 @@ func TestReaches(t *testing.T) {
 	s := newServer(t, patientP, observation("open", ""), observation("hidden", `"meta":{"security":[{"code":"HIV"}]}`), `{"resourceType":"Practitioner","id":"d"}`)
 	rules := rulesOf(t, 0, "patient/Observation.crus")
 	for reference, want := range map[string]bool{"Observation/open": true, "Observation/hidden": false, "Observation/missing": false, "Condition/missing": false,
-		"Practitioner/d": true, "Practitioner/missing": true, "Patient/p": true, "https://h.example/fhir/Observation/hidden": false} {
+		"Practitioner/d": true, "Practitioner/missing": true, "Patient/p": true, "Patient/q": false, "https://h.example/fhir/Observation/hidden": false} {
 		e := NewExcerpt("p", "https://h.example/fhir")
 		before, err := e.Read([]byte(observation("x", `"focus":[{"reference":"`+reference+`"}]`)))
 		if err != nil {

@@ -121,7 +121,7 @@ func labelled(resource, code string) string {
 func attackedServer(t testing.TB) *careless {
 	const secret = `"note":[{"text":"SECRET"}]`
 	c := newCareless(t,
-		`{"resourceType":"Patient","id":"anna","name":[{"family":"SECRET"}]}`,
+		`{"resourceType":"Patient","id":"anna","meta":{"versionId":"1"},"name":[{"family":"SECRET"}]}`,
 		`{"resourceType":"Patient","id":"bert","name":[{"family":"SECRET"}]}`,
 		observed("sodium", "anna", `"code":{"coding":[{"code":"na"}]},"performer":[{"reference":"Practitioner/doc"}],"encounter":{"reference":"Encounter/visit"}`),
 		labelled(observed("mood", "anna", `"encounter":{"reference":"Encounter/clinic"}`), "PSY"),
@@ -343,6 +343,7 @@ func attacks() []attack {
 		{name: "update of another's", method: "PUT", path: "Observation/berts", body: changed("berts", `"code":{}`), header: asJSON, status: 404},
 		{name: "update of what does not exist", method: "PUT", path: "Observation/missing", body: changed("missing", `"code":{}`), header: asJSON, status: 404},
 		{name: "update to another patient", method: "PUT", path: "Observation/sodium", body: strings.Replace(otherBody, `{`, `{"id":"sodium",`, 1), header: asJSON, status: 403},
+		{name: "update that links patients", method: "PUT", path: "Patient/anna", body: `{"resourceType":"Patient","id":"anna","link":[{"other":{"reference":"Patient/bert"},"type":"seealso"}]}`, scope: "patient/Patient.cruds", header: asJSON, status: 403},
 		{name: "update of another id", method: "PUT", path: "Observation/sodium", body: changed("berts", `"code":{}`), header: asJSON, status: 400},
 		{name: "update without id", method: "PUT", path: "Observation/sodium", body: goodBody, header: asJSON, status: 400},
 		{name: "update to something sensitive", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"meta":{"security":[{"code":"HIV"}]}`), header: asJSON, status: 403},

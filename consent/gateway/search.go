@@ -173,7 +173,7 @@ func (f *front) page(w http.ResponseWriter, r *http.Request, s *session, what *a
 		self += "?" + at.Query
 	}
 	links := []link{{"self", self}}
-	searches := query.Searches(count)
+	searches := query.Searches(max(count, leastPage))
 	if at.Search < 0 || at.Search >= len(searches) {
 		return errCursor
 	}
@@ -208,9 +208,14 @@ type walk struct {
 	pages   int
 }
 
-// peek is how many resources are judged together where it is only to be known
-// whether there is one more.
-const peek = 8
+const (
+	// peek is how many resources at least are judged together, where there is room
+	// for few or it is only to be known whether there is one more.
+	peek = 8
+	// leastPage is how many the FHIR server is asked for at least: where much is
+	// withheld, a short page takes many of them.
+	leastPage = 20
+)
 
 // all goes through the pages of a search of the FHIR server, from a cursor on,
 // until there is more than the answer has room for.
@@ -286,8 +291,8 @@ func (w *walk) page(ctx context.Context, at cursor) (next string, err error) {
 }
 
 func (w *walk) lookahead() int {
-	if w.limited && w.left == 0 && w.more == nil {
-		return peek
+	if w.limited && w.more == nil {
+		return min(window, max(peek, w.left))
 	}
 	return window
 }
