@@ -30,14 +30,42 @@ type notice struct {
 }
 
 // note puts what was decided into the patient's log, durably once it returns
-// nil. Nothing of an answer may leave before that.
+// nil. Nothing of an answer may leave before that. Where the request's proof is
+// not recorded as used yet it does so as well; the error is a *denial, which is
+// in the log in the place of the notice, if it was used before.
 func (g *Gateway) note(ctx context.Context, s *session, n notice) error {
-	servedOf(ctx).outcome = n.Outcome
+	request := servedOf(ctx)
+	request.outcome = n.Outcome
 	r, err := g.logged(ctx, s, n)
 	if err != nil {
 		return err
 	}
-	return g.journal.write(ctx, r)
+	p := request.proof
+	if p == nil {
+		return g.journal.write(ctx, r)
+	}
+	request.proof = nil
+	r.key, r.until, r.decided = p.once, p.until, &request.enrollments
+	if err := g.journal.write(ctx, r); err != nil {
+		return err
+	}
+	var d *denial
+	switch {
+	case !r.fresh:
+		d = invalidProof(errUsed)
+	case r.enrollments != request.enrollments:
+		d = g.decide(ctx, s, r.enrollments)
+	default:
+		return nil
+	}
+	if d == nil {
+		return g.note(ctx, s, n)
+	}
+	n.Outcome, n.Clause, n.Released, n.Resources = d.outcome, d.clause, nil, nil
+	if err := g.note(ctx, s, n); err != nil {
+		return err
+	}
+	return d
 }
 
 // logged is the notice as a record of the journal.

@@ -266,10 +266,12 @@ func (g *Gateway) admit(ctx context.Context, p *proof) (enrollments uint64, d *d
 		return 0, unavailable(err)
 	}
 	if p != nil && !r.fresh {
-		return 0, invalidProof(errors.New("the proof was used before"))
+		return 0, invalidProof(errUsed)
 	}
 	return r.enrollments, nil
 }
+
+var errUsed = errors.New("the proof was used before")
 
 func invalidProof(err error) *denial {
 	d := &denial{status: http.StatusUnauthorized, code: "invalid_dpop_proof", outcome: "InvalidProof", clause: err.Error()}

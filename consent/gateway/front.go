@@ -23,6 +23,7 @@ type front struct {
 	key      [32]byte // that cursors are sealed with
 	note     func(context.Context, *session, notice) error
 	complain func(ctx context.Context, what string, err error) // to the operator's log
+	deny     func(http.ResponseWriter, *http.Request, *denial)
 }
 
 // maxBody is the size limit of a request's body.
@@ -95,7 +96,7 @@ func (g *Gateway) serveFHIR(w http.ResponseWriter, r *http.Request, s *session) 
 }
 
 func (g *Gateway) front() *front {
-	return &front{upstream: g.upstream, public: g.public, base: g.base, key: g.key, note: g.note, complain: func(ctx context.Context, what string, err error) {
+	return &front{upstream: g.upstream, public: g.public, base: g.base, key: g.key, note: g.note, deny: g.refuse, complain: func(ctx context.Context, what string, err error) {
 		g.Log.ErrorContext(ctx, what, "request", servedOf(ctx).id, "error", err)
 	}}
 }
@@ -115,6 +116,10 @@ func (f *front) serveError(w http.ResponseWriter, r *http.Request, s *session, w
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // nobody waits
 	}
+	if denied, noted := errors.AsType[*denial](err); noted {
+		f.deny(w, r, denied)
+		return
+	}
 	declined, ok := errors.AsType[*decline](err)
 	if !ok {
 		f.complain(r.Context(), what.interaction, err)
@@ -122,6 +127,10 @@ func (f *front) serveError(w http.ResponseWriter, r *http.Request, s *session, w
 	}
 	n := notice{Interaction: what.interaction, Target: what.target, Outcome: declined.outcome, Clause: declined.text, Request: servedOf(r.Context()).id}
 	if err := f.note(r.Context(), s, n); err != nil {
+		if denied, noted := errors.AsType[*denial](err); noted {
+			f.deny(w, r, denied)
+			return
+		}
 		f.complain(r.Context(), "log", err)
 		declined = errUnlogged
 	}
@@ -129,6 +138,15 @@ func (f *front) serveError(w http.ResponseWriter, r *http.Request, s *session, w
 		wait(r.Context(), missStep-time.Since(came)%missStep)
 	}
 	refuse(w, declined)
+}
+
+// unlogged is why a request is not answered that could not be noted.
+func (f *front) unlogged(ctx context.Context, err error) error {
+	if _, noted := errors.AsType[*denial](err); noted {
+		return err
+	}
+	f.complain(ctx, "log", err)
+	return errUnlogged
 }
 
 func wait(ctx context.Context, d time.Duration) {

@@ -69,6 +69,11 @@ type served struct {
 	client  string // network address
 	route   string
 	outcome string // of the last note
+
+	// proof is one that the first note records as used, together with what it
+	// notes; it was decided where enrollments had changed so often.
+	proof       *proof
+	enrollments uint64
 }
 
 type servedKey struct{}
@@ -213,12 +218,16 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *served) *deni
 	if path == "/audit" {
 		s.route = path
 	}
-	at, d := g.authenticate(r, g.public+path)
+	read := (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.Count(path, "/") == 2
+	at, d := g.authenticate(r, g.public+path, read)
 	if d != nil {
 		if at == nil || d.outcome == unavailable(errJournalClosed).outcome {
 			return d
 		}
 		if err := g.note(r.Context(), at, notice{Interaction: interactionOf(r.Method, path), Target: targetOf(r, path), Outcome: d.outcome, Clause: d.clause, Request: s.id}); err != nil {
+			if other, refused := errors.AsType[*denial](err); refused {
+				return other
+			}
 			return unavailable(err)
 		}
 		return d

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -27,6 +28,8 @@ type journal struct {
 	batch  func(records int, took time.Duration)
 
 	prepared map[string]*sql.Stmt // by text; of whoever runs it
+
+	enrollments atomic.Uint64 // how often these had changed when it last wrote
 }
 
 // record is what one request wants to have written, all of it or nothing.
@@ -37,9 +40,11 @@ type record struct {
 	until uint64
 	fresh bool
 
-	// event goes to the log of the account.
+	// event goes to the log of the account; not so where the key is not fresh, or
+	// enrollments changed since they had changed as often as decided says.
 	account common.Address
 	event   []byte
+	decided *uint64
 
 	// change does whatever else there is.
 	change func(context.Context, *sql.Tx) error
@@ -48,6 +53,12 @@ type record struct {
 	enrollments uint64
 
 	done chan error
+}
+
+// appends tells whether the record's event goes to the log, once its key was
+// looked up.
+func (r *record) appends() bool {
+	return r.event != nil && (r.key == nil || r.fresh) && (r.decided == nil || *r.decided == r.enrollments)
 }
 
 const (
@@ -192,9 +203,6 @@ func (j *journal) commit(batch []*record) error {
 		if err := j.lookUp(ctx, tx, batch); err != nil {
 			return err
 		}
-		if err := j.appendEvents(ctx, tx, batch); err != nil {
-			return err
-		}
 		var enrollments uint64
 		count, err := j.statement(ctx, tx, "SELECT count FROM gateway_enrollment_changes")
 		if err == nil {
@@ -206,7 +214,8 @@ func (j *journal) commit(batch []*record) error {
 		for _, r := range batch {
 			r.enrollments = enrollments
 		}
-		return nil
+		j.enrollments.Store(enrollments)
+		return j.appendEvents(ctx, tx, batch)
 	})
 }
 
@@ -247,7 +256,7 @@ func (j *journal) appendEvents(ctx context.Context, tx *sql.Tx, batch []*record)
 	heads := make(map[common.Address]*consent.AuditHead)
 	var accounts []any
 	for _, r := range batch {
-		if r.event != nil && heads[r.account] == nil {
+		if r.appends() && heads[r.account] == nil {
 			heads[r.account] = new(consent.AuditHead)
 			accounts = append(accounts, slices.Clone(r.account[:]))
 		}
@@ -257,7 +266,7 @@ func (j *journal) appendEvents(ctx context.Context, tx *sql.Tx, batch []*record)
 	}
 	var args []any
 	for _, r := range batch {
-		if r.event == nil {
+		if !r.appends() {
 			continue
 		}
 		head := heads[r.account]

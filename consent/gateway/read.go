@@ -35,8 +35,7 @@ func (f *front) read(w http.ResponseWriter, r *http.Request, s *session, what *a
 	n := notice{Interaction: what.interaction, Target: what.target, Outcome: fhir.Permitted, Request: servedOf(r.Context()).id,
 		Released: map[string]int{kind: 1}, Resources: []string{resource.Name()}}
 	if err := f.note(r.Context(), s, n); err != nil {
-		f.complain(r.Context(), "log", err)
-		return errUnlogged
+		return f.unlogged(r.Context(), err)
 	}
 	describe(w.Header(), resource)
 	if unchanged(r, resource) {

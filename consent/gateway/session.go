@@ -198,8 +198,10 @@ func (g *Gateway) end(ctx context.Context, s *session) error {
 
 // authenticate gives the session that a request shows the token of, after all
 // checks of this very request: the token, the proof of its key, and the grants
-// behind it. Where it is refused, the session is given if it is known.
-func (g *Gateway) authenticate(r *http.Request, at string) (*session, *denial) {
+// behind it. Where it is refused, the session is given if it is known. Of a read,
+// which changes nothing and is answered only once it is noted, the proof is
+// recorded as used by that note.
+func (g *Gateway) authenticate(r *http.Request, at string, read bool) (*session, *denial) {
 	scheme, token, d := credentials(r)
 	if d != nil {
 		return nil, d
@@ -223,6 +225,10 @@ func (g *Gateway) authenticate(r *http.Request, at string) (*session, *denial) {
 		if p == nil || p.binding != s.access.Access.Binding {
 			return s, invalidProof(errors.New("the proof is missing, or of another key than the token is bound to"))
 		}
+	}
+	if request := servedOf(r.Context()); read && p != nil {
+		request.proof, request.enrollments = p, g.journal.enrollments.Load()
+		return s, g.decide(r.Context(), s, request.enrollments)
 	}
 	enrollments, d := g.admit(r.Context(), p)
 	if d != nil {
