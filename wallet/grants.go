@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -202,8 +203,12 @@ func (s *Standing) Active() bool { return s.Verdict.Outcome == consent.Permit }
 func (w *Wallet) Grants(ctx context.Context) ([]Standing, error) {
 	grants, damaged := w.stored(ctx)
 	examinations := make([]*consent.Examination, len(grants))
-	for i := range grants {
+	err := eachOf(ctx, len(grants), func(i int) error {
 		examinations[i] = consent.ExamineGrant(grants[i].Document)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	state, err := w.read(ctx, examinations)
 	if err != nil {
@@ -217,8 +222,14 @@ func (w *Wallet) Grants(ctx context.Context) ([]Standing, error) {
 	return grants, damaged
 }
 
-// read reads at once what all the examinations need, so that they are decided on
-// one block.
+// readAtOnce is how many entries are read at once: a node answers for so many in
+// time.
+const readAtOnce = 4000
+
+// read reads what all the examinations need: at once, so that they are decided on
+// one block, unless it is too much for that. Then the state is of the first of
+// the blocks. An entry is never taken back, so that what a later one had was
+// there as well or came since, as if these grants had been asked about later.
 func (w *Wallet) read(ctx context.Context, examinations []*consent.Examination) (consent.State, error) {
 	var need consent.Entries
 	for _, e := range examinations {
@@ -229,7 +240,32 @@ func (w *Wallet) read(ctx context.Context, examinations []*consent.Examination) 
 		need.Signatures = append(need.Signatures, entries.Signatures...)
 	}
 	need.Anchors, need.Revocations, need.Accounts = once(need.Anchors), once(need.Revocations), once(need.Accounts)
-	return w.Registry.Read(ctx, need)
+	if len(need.Anchors)+len(need.Revocations)+len(need.Accounts)+len(need.Signatures) <= readAtOnce {
+		return w.Registry.Read(ctx, need)
+	}
+	var pieces []consent.Entries
+	for some := range slices.Chunk(need.Anchors, readAtOnce) {
+		pieces = append(pieces, consent.Entries{Anchors: some})
+	}
+	for some := range slices.Chunk(need.Revocations, readAtOnce) {
+		pieces = append(pieces, consent.Entries{Revocations: some})
+	}
+	for some := range slices.Chunk(need.Accounts, readAtOnce) {
+		pieces = append(pieces, consent.Entries{Accounts: some})
+	}
+	for some := range slices.Chunk(need.Signatures, readAtOnce) {
+		pieces = append(pieces, consent.Entries{Signatures: some})
+	}
+	state, err := w.Registry.Read(ctx, pieces[0])
+	for i := 1; i < len(pieces) && err == nil; i++ {
+		var more consent.State
+		more, err = w.Registry.Read(ctx, pieces[i])
+		maps.Copy(state.Anchored, more.Anchored)
+		maps.Copy(state.Revoked, more.Revoked)
+		maps.Copy(state.Retired, more.Retired)
+		maps.Copy(state.Signed, more.Signed)
+	}
+	return state, err
 }
 
 // once leaves each entry once.
@@ -283,14 +319,18 @@ func (w *Wallet) Judge(ctx context.Context, d *consent.GrantDocument) (consent.V
 
 func (w *Wallet) stored(ctx context.Context) ([]Standing, error) {
 	records, damaged := w.Documents.List(ctx, consent.KindGrant)
+	documents := make([]*consent.GrantDocument, len(records))
+	err := eachOf(ctx, len(records), func(i int) (err error) {
+		documents[i], err = readStored(&records[i])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	var grants []Standing
-	for _, record := range records {
-		document, err := readStored(&record)
-		if err != nil {
-			return nil, err
-		}
+	for i, document := range documents {
 		if document.Domain == w.Domain {
-			grants = append(grants, standing(&record, document))
+			grants = append(grants, standing(&records[i], document))
 		}
 	}
 	return grants, damaged

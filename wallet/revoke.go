@@ -88,8 +88,21 @@ func (w *Wallet) RevokeGrant(ctx context.Context, d *consent.GrantDocument) (*Re
 	if !slices.Contains(d.Grant.Revocations, consent.Revocation(secret)) {
 		return nil, errors.New("the document is not as this wallet signed it, so that nothing would end: name the grant by its id as “assent grants” lists it, or use --grantee or --everything")
 	}
-	id := d.ID()
-	return w.revocation(ctx, func(s *Standing) bool { return s.Document.ID() == id }, of)
+	r := &Revocation{secrets: []common.Hash{secret}}
+	record, err := w.Documents.Get(ctx, consent.KindGrant, d.ID())
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged) || errors.Is(err, ErrStoreDamaged) {
+		return r, nil
+	} else if err != nil {
+		return nil, err
+	}
+	s := standing(&record, d)
+	if s.Verdict, _, err = w.Judge(ctx, d); err != nil {
+		return nil, err
+	}
+	if s.Given && s.counts() {
+		r.Grants = append(r.Grants, s)
+	}
+	return r, nil
 }
 
 // RevokeGrantee prepares the end of everything that this key gave to one

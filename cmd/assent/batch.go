@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/spf13/cobra"
@@ -94,6 +95,8 @@ func runBatch(ctx context.Context, o *batchOptions, name string) error {
 	}
 	defer file.close()
 	return o.withWallet(ctx, func(w *wallet.Wallet) error {
+		// Whoever opened an encrypted file left 256 MB behind (scrypt).
+		debug.FreeOSMemory()
 		batch, err := w.OpenBatch(ctx, file.id, file.rows)
 		if err != nil {
 			return err
