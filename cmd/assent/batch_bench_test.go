@@ -27,7 +27,7 @@ func BenchmarkBatch(b *testing.B) {
 			b.Fatal(err)
 		}
 		for _, each := range []int{100, 1} {
-			b.Run(fmt.Sprintf("rows=%d/each=%d", rows, each), func(b *testing.B) {
+			b.Run(fmt.Sprintf("rows=%d,each=%d", rows, each), func(b *testing.B) {
 				for b.Loop() {
 					benchBatch(b, rows, each)
 				}
