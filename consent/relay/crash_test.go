@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -22,6 +23,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/database/databasetest"
 	"github.com/assent-wallet/assent/consent/devchain"
 	"github.com/assent-wallet/assent/consent/registry"
 	"github.com/assent-wallet/assent/consent/relay"
@@ -33,7 +35,8 @@ import (
 const (
 	childVariable  = "ASSENT_RELAY_TEST_CHILD"
 	folderVariable = "ASSENT_RELAY_TEST_FOLDER"
-	crashVariable  = "ASSENT_TEST_CRASH" // how long, such as 10m
+	numberVariable = "ASSENT_RELAY_TEST_NUMBER" // which of several
+	crashVariable  = "ASSENT_TEST_CRASH"        // how long, such as 10m
 )
 
 func TestMain(m *testing.M) {
@@ -55,21 +58,39 @@ func TestMain(m *testing.M) {
 
 // place is where the processes find each other.
 type place struct {
-	chain, relay string // host:port
-	id           uint64
+	Chain    string   // host:port
+	Relays   []string // host:port of each
+	ID       uint64   // of the chain
+	Database string   // of the relays
 }
 
 func readPlace(folder string) (p place, err error) {
 	text, err := os.ReadFile(filepath.Join(folder, "place"))
 	if err == nil {
-		_, err = fmt.Sscan(string(text), &p.chain, &p.relay, &p.id)
+		err = json.Unmarshal(text, &p)
 	}
 	return p, err
 }
 
+func (p place) domain() consent.Domain {
+	return consent.Domain{ChainID: p.ID, Registry: registry.Address}
+}
+
+// clients gives a client of each relay.
+func (p place) clients() (clients []*relay.Client, err error) {
+	for _, at := range p.Relays {
+		c, err := relay.NewClient("http://"+at, "")
+		if err != nil {
+			return nil, err
+		}
+		clients = append(clients, c)
+	}
+	return clients, nil
+}
+
 func (p place) registry() *registry.Client {
 	return registry.New(registry.Network{
-		Name: "crash", ChainID: p.id, Endpoints: []registry.Endpoint{registry.URL("http://" + p.chain)}, OnDemand: true, Timeout: 5 * time.Second,
+		Name: "crash", ChainID: p.ID, Endpoints: []registry.Endpoint{registry.URL("http://" + p.Chain)}, OnDemand: true, Timeout: 5 * time.Second,
 	}, nil) // the node lends an account
 }
 
@@ -78,7 +99,7 @@ func chainChild(folder string) error {
 	if err != nil {
 		return err
 	}
-	chain, err := devchain.Serve(context.Background(), filepath.Join(folder, "chain"), devchain.Options{HTTP: p.chain})
+	chain, err := devchain.Serve(context.Background(), filepath.Join(folder, "chain"), devchain.Options{HTTP: p.Chain})
 	if err != nil {
 		return err
 	}
@@ -91,15 +112,18 @@ func relayChild(folder string) error {
 	if err != nil {
 		return err
 	}
+	i, err := strconv.Atoi(os.Getenv(numberVariable))
+	if err != nil {
+		return err
+	}
 	r, err := relay.Open(context.Background(), sponsor{p.registry()}, relay.Options{
-		Database: filepath.Join(folder, "relay.db"), Account: common.Address{0xaa}, URL: "http://" + p.relay,
-		Domain: consent.Domain{ChainID: p.id, Registry: registry.Address}, Interval: time.Second, Finality: 10,
+		Database: p.Database, Account: common.Address{0xaa}, URL: "http://" + p.Relays[i], Domain: p.domain(), Interval: time.Second, Finality: 10,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", p.relay)
+	listener, err := net.Listen("tcp", p.Relays[i])
 	if err != nil {
 		return err
 	}
@@ -132,12 +156,12 @@ func walletsChild(folder string) error {
 		return err
 	}
 	write := func(format string, args ...any) { fmt.Fprintf(journal, format+"\n", args...) } // one write each: whole lines
-	c, err := relay.NewClient("http://"+p.relay, "")
+	clients, err := p.clients()
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
-	domain := consent.Domain{ChainID: p.id, Registry: registry.Address}
+	any := func() *relay.Client { return clients[rand.IntN(len(clients))] }
+	ctx, domain := context.Background(), p.domain()
 	forever := func(every time.Duration, do func()) {
 		go func() {
 			for {
@@ -148,13 +172,13 @@ func walletsChild(folder string) error {
 	}
 	for range 8 {
 		forever(20*time.Millisecond, func() {
-			if root := random(); c.Submit(ctx, root) == nil {
+			if root := random(); any().Submit(ctx, root) == nil {
 				write("root %s", root.Hex())
 			}
 		})
 	}
 	forever(50*time.Millisecond, func() {
-		if secret := random(); c.Revoke(ctx, []common.Hash{secret}) == nil {
+		if secret := random(); any().Revoke(ctx, []common.Hash{secret}) == nil {
 			write("secret %s", secret.Hex())
 		}
 	})
@@ -162,15 +186,15 @@ func walletsChild(folder string) error {
 	for i, key := range keys {
 		to := keys[(i+1)%len(keys)]
 		if card, err := to.SignCard(domain, consent.Card{Name: "somebody", Time: uint64(time.Now().Unix())}); err == nil {
-			_ = c.PutCard(ctx, card) // the next process does it where the relay is away
+			_ = any().PutCard(ctx, card) // the next process does it where the relay is away
 		}
 		forever(100*time.Millisecond, func() {
 			letter := to.Address().Hex() + " " + random().Hex()
-			if c.Send(ctx, to.Address(), []byte(letter)) == nil {
+			if any().Send(ctx, to.Address(), []byte(letter)) == nil {
 				write("sent %s", letter)
 			}
 		})
-		forever(300*time.Millisecond, func() { fetch(ctx, c, key, domain, write) })
+		forever(300*time.Millisecond, func() { fetch(ctx, any(), key, domain, write) })
 	}
 	select {}
 }
@@ -203,13 +227,14 @@ func fetch(ctx context.Context, c *relay.Client, key *wallet.Key, domain consent
 // child is a process that is started again when it was killed.
 type child struct {
 	name, folder string
+	number       int
 	cmd          *exec.Cmd
 }
 
 func (c *child) start(t *testing.T) {
 	t.Helper()
 	c.cmd = exec.Command(os.Args[0])
-	c.cmd.Env = append(os.Environ(), childVariable+"="+c.name, folderVariable+"="+c.folder)
+	c.cmd.Env = append(os.Environ(), childVariable+"="+c.name, folderVariable+"="+c.folder, numberVariable+"="+strconv.Itoa(c.number))
 	c.cmd.Stderr = os.Stderr
 	if _, err := c.cmd.StdinPipe(); err != nil { // which ends when this process does
 		t.Fatal(err)
@@ -234,11 +259,12 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// Relay, chain and wallets are killed at random under load. At the end every
+// Relays, chain and wallets are killed at random under load. At the end every
 // root that was acknowledged is proven by the chain, every secret is revealed,
 // and every letter was fetched by whom it was for, or is still there for her.
+// Two relays share PostgreSQL.
 func TestCrash(t *testing.T) {
-	lasts := 12 * time.Second
+	lasts := 10 * time.Second
 	if testing.Short() {
 		lasts = 5 * time.Second
 	}
@@ -248,23 +274,41 @@ func TestCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	databasetest.Each(t, func(t *testing.T, location string) {
+		relays := 1
+		if strings.HasPrefix(location, "postgres") {
+			relays = 2
+		}
+		crash(t, location, relays, lasts)
+	})
+}
+
+func crash(t *testing.T, location string, relays int, lasts time.Duration) {
 	folder := t.TempDir()
 	first, err := devchain.Open(t.Context(), filepath.Join(folder, "chain"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := place{freeAddress(t), freeAddress(t), first.ChainID()}
-	deploying := registry.New(registry.Network{ChainID: p.id, OnDemand: true, Endpoints: []registry.Endpoint{{Name: "embedded", Dial: first.Dial}}}, registry.KeyPayer(first.Key()))
+	p := place{Chain: freeAddress(t), ID: first.ChainID(), Database: location}
+	deploying := registry.New(registry.Network{ChainID: p.ID, OnDemand: true, Endpoints: []registry.Endpoint{{Name: "embedded", Dial: first.Dial}}}, registry.KeyPayer(first.Key()))
 	_, err = deploying.Deploy(t.Context())
 	deploying.Close()
 	first.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "place"), []byte(fmt.Sprintln(p.chain, p.relay, p.id)), 0o600); err != nil {
+	all := []*child{{name: "wallets", folder: folder}, {name: "chain", folder: folder}}
+	for i := range relays {
+		p.Relays = append(p.Relays, freeAddress(t))
+		all = append(all, &child{name: "relay", folder: folder, number: i})
+	}
+	text, err := json.Marshal(p)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, "place"), text, 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	all := []*child{{name: "chain", folder: folder}, {name: "relay", folder: folder}, {name: "wallets", folder: folder}}
 	for _, c := range all {
 		c.start(t)
 		t.Cleanup(c.kill)
@@ -279,7 +323,7 @@ func TestCrash(t *testing.T) {
 			c.start(t)
 		}
 	}
-	all[2].kill()
+	all[0].kill()
 
 	roots, secrets, letters := journal(t, folder)
 	t.Logf("killed %v under load; acknowledged: %d roots, %d secrets; %d letters were not fetched yet", kills, len(roots), len(secrets), len(letters))
@@ -288,12 +332,11 @@ func TestCrash(t *testing.T) {
 	}
 	chain := p.registry()
 	defer chain.Close()
-	c, err := relay.NewClient("http://"+p.relay, "")
+	clients, err := p.clients()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	checkRoots(t, c, chain, roots)
+	checkRoots(t, clients, chain, roots)
 	var hashes []common.Hash
 	for _, secret := range secrets {
 		hashes = append(hashes, consent.Revocation(secret))
@@ -303,7 +346,7 @@ func TestCrash(t *testing.T) {
 		return err == nil && !slices.ContainsFunc(hashes, func(h common.Hash) bool { return state.Revoked[h] == 0 })
 	})
 	for _, key := range people() {
-		fetch(t.Context(), c, key, consent.Domain{ChainID: p.id, Registry: registry.Address}, func(format string, args ...any) {
+		fetch(t.Context(), clients[0], key, p.domain(), func(format string, args ...any) {
 			if line := fmt.Sprintf(format, args...); strings.HasPrefix(line, "got ") {
 				delete(letters, strings.TrimPrefix(line, "got "))
 			} else {
@@ -313,6 +356,9 @@ func TestCrash(t *testing.T) {
 	}
 	if len(letters) > 0 {
 		t.Errorf("%d letters are lost", len(letters))
+	}
+	for _, c := range clients {
+		c.Close()
 	}
 }
 
@@ -351,13 +397,14 @@ func journal(t *testing.T, folder string) (roots, secrets []common.Hash, unfetch
 	return roots, secrets, sent
 }
 
-func checkRoots(t *testing.T, c *relay.Client, chain *registry.Client, roots []common.Hash) {
+func checkRoots(t *testing.T, clients []*relay.Client, chain *registry.Client, roots []common.Hash) {
 	t.Helper()
 	trees := map[common.Hash]bool{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	slots := make(chan struct{}, 16)
-	for _, root := range roots {
+	for i, root := range roots {
+		c := clients[i%len(clients)]
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()

@@ -105,6 +105,7 @@ CREATE TABLE trees (
 	block  BIGINT NOT NULL,                -- where it was seen on chain; 0: nowhere
 	final  BIGINT NOT NULL                 -- 1: no reorganisation can drop it
 );
+CREATE INDEX trees_not_final ON trees (last) WHERE final = 0;
 CREATE TABLE secrets (
 	secret BYTEA NOT NULL PRIMARY KEY,     -- goes away once it is final
 	block  BIGINT NOT NULL

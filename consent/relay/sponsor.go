@@ -433,12 +433,12 @@ func (s *sending) settle(ctx context.Context, entries []seen, head uint64, there
 
 // listen wakes those who wait here for what another process anchored.
 func (r *Relay) listen(ctx context.Context) {
-	var known int64
+	var known string
 	for pause(ctx, pollEvery) {
-		var last int64
-		err := r.db.QueryRowContext(ctx, "SELECT coalesce(max(last), 0) FROM trees WHERE block > 0").Scan(&last)
-		if err == nil && last != known {
-			known = last
+		var those string // that are on chain: it changes whenever one more is
+		err := r.db.QueryRowContext(ctx, "SELECT coalesce(sum(last), 0) FROM trees WHERE final = 0 AND block > 0").Scan(&those)
+		if err == nil && those != known {
+			known = those
 			r.anchored.ring()
 		}
 	}
