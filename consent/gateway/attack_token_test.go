@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -649,6 +650,37 @@ func TestAttackLoad(t *testing.T) {
 		answer := make([]byte, 12)
 		if _, err := connection.Read(answer); err != nil || string(answer) != "HTTP/1.1 400" {
 			t.Errorf("%q, %v", answer, err)
+		}
+	})
+	t.Run("requests that two servers read in two ways", func(t *testing.T) {
+		w := newWorld(t, t.TempDir()+"/gateway.db")
+		token, _ := w.session()
+		head := "Host: x\r\nAuthorization: DPoP " + token + "\r\nDPoP: " + w.prover.proof("GET", w.public+"/audit", token, w.Now(), nil) + "\r\n"
+		for name, text := range map[string]string{
+			"two lengths":        "GET /audit HTTP/1.1\r\n" + head + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+			"signed length":      "GET /audit HTTP/1.1\r\n" + head + "Content-Length: +5\r\n\r\nhello",
+			"unknown encoding":   "GET /audit HTTP/1.1\r\n" + head + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+			"encoding twice":     "GET /audit HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+			"space before colon": "GET /audit HTTP/1.1\r\n" + head + "X : y\r\n\r\n",
+			"line feed in name":  "GET /audit HTTP/1.1\r\n" + head + "X\n: y\r\n\r\n",
+			"null":               "GET /audit HTTP/1.1\r\n" + head + "X: \x00\r\n\r\n",
+			"two hosts":          "GET /audit HTTP/1.1\r\n" + head + "Host: y\r\n\r\n",
+			"huge header":        "GET /audit HTTP/1.1\r\n" + head + "X: " + strings.Repeat("x", 2<<20) + "\r\n\r\n",
+		} {
+			connection, err := net.Dial("tcp", w.server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			go io.WriteString(connection, text)
+			connection.SetReadDeadline(time.Now().Add(10 * time.Second))
+			answer := make([]byte, 13)
+			if _, err := io.ReadFull(connection, answer); err != nil || string(answer[:10]) != "HTTP/1.1 4" && string(answer[:10]) != "HTTP/1.1 5" || string(answer[9:12]) == "403" {
+				t.Errorf("%s: %q, %v", name, answer, err)
+			}
+			connection.Close()
+		}
+		if n := len(w.log(address(w.patient))); n != 1 {
+			t.Errorf("%d entries: one of them was let in", n)
 		}
 	})
 	t.Run("too many at once", func(t *testing.T) {

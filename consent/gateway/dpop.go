@@ -29,6 +29,8 @@ const (
 	maxProof = 8 << 10 // bytes of a proof
 	maxJTI   = 256     // bytes of its jti
 
+	cachedHeader = 512 // bytes of a header that is kept; those of an EC key have some 250
+
 	// proofWindow is how far the time of a proof may be from now, either way.
 	proofWindow = 60 * time.Second
 	// nonceWindow is how long a nonce is good that the gateway gave out.
@@ -83,6 +85,9 @@ func (g *Gateway) readProof(r *http.Request, at, token string) (*proof, error) {
 	}
 	if !key.verifies(signed, signature) {
 		return nil, errors.New("the proof is not signed by its key")
+	}
+	if len(header64) <= cachedHeader {
+		g.proofKeys.Add(header64, key)
 	}
 	text, err := fromBase64(claims64)
 	if err != nil {
@@ -149,7 +154,7 @@ func fromBase64(s string) ([]byte, error) {
 }
 
 // proofKey reads the header of a proof. Headers that come again, as they do within
-// a session, are read once.
+// a session, are read once, where their key signed a proof.
 func (g *Gateway) proofKey(header64 string) (*proofKey, error) {
 	if key, known := g.proofKeys.Get(header64); known {
 		return key, nil
@@ -191,7 +196,6 @@ func (g *Gateway) proofKey(header64 string) (*proofKey, error) {
 	default:
 		return nil, errors.New("the proof's key is of another kind: want one for " + proofAlgorithms)
 	}
-	g.proofKeys.Add(header64, key)
 	return key, nil
 }
 

@@ -171,7 +171,7 @@ func (g *Gateway) Run(ctx context.Context) {
 		})
 	})
 	tasks.Go(func() {
-		every(ctx, 10*time.Second, func() {
+		every(ctx, 5*time.Second, func() {
 			if err := g.journal.forget(ctx, g.now()); err != nil && ctx.Err() == nil {
 				g.Log.ErrorContext(ctx, "what is over is not forgotten", "error", err)
 			}

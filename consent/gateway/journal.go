@@ -325,14 +325,17 @@ var forgetting = []struct{ table, key, until string }{
 	{"gateway_challenges", "challenge", "until"},
 }
 
-// forget deletes what is over at the time now, in unix seconds: few rows at a
-// time, so that nobody waits for long.
+// forgetAtOnce is how many rows are deleted in one transaction: so few that nobody
+// waits for long.
+const forgetAtOnce = 100
+
+// forget deletes what is over at the time now, in unix seconds.
 func (j *journal) forget(ctx context.Context, now uint64) error {
 	for _, f := range forgetting {
-		statement := "DELETE FROM " + f.table + " WHERE " + f.key + " IN (SELECT " + f.key + " FROM " + f.table + " WHERE " + f.until + " < $1 LIMIT 500)"
-		for deleted := int64(500); deleted == 500; {
+		statement := "DELETE FROM " + f.table + " WHERE " + f.key + " IN (SELECT " + f.key + " FROM " + f.table + " WHERE " + f.until + " < $1 LIMIT $2)"
+		for deleted := int64(forgetAtOnce); deleted == forgetAtOnce; {
 			err := j.write(ctx, &record{change: func(ctx context.Context, tx *sql.Tx) error {
-				done, err := tx.ExecContext(ctx, statement, int64(now))
+				done, err := tx.ExecContext(ctx, statement, int64(now), forgetAtOnce)
 				if err != nil {
 					return err
 				}
