@@ -574,6 +574,9 @@ func (d *desk) checkAttack(a attack, c *careless, answer reply) {
 			d.Errorf("it is answered with\n%d %v %s\nand what does not exist with\n%d %v %s", answer.status, answer.header, answer.body, same.status, same.header, same.body)
 		}
 	}
+	if (a.status == http.StatusMethodNotAllowed) != (answer.header.Get("Allow") != "") {
+		d.Errorf("the methods that are allowed are %q", answer.header.Get("Allow"))
+	}
 	if a.status < 400 && a.entries != nil {
 		d.checkEntries(a, answer)
 	} else if a.method != "HEAD" && a.status >= 400 && !bytes.Contains(answer.body, []byte(`"OperationOutcome"`)) {

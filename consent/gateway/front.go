@@ -213,6 +213,7 @@ func (f *front) route(w http.ResponseWriter, r *http.Request, s *session, what *
 	case len(parts) == 0 && get:
 		return unsupported("a search of all types at once is not done here: search one type, or ask for Patient/id/$everything")
 	case len(parts) == 0:
+		w.Header().Set("Allow", "POST")
 		return errMethod
 	case !fhir.IsType(parts[0]):
 		return errType
@@ -225,6 +226,7 @@ func (f *front) route(w http.ResponseWriter, r *http.Request, s *session, what *
 	case len(parts) == 1 && (put || del || r.Method == http.MethodPatch):
 		return unsupported("conditional updates and deletes are not done here: name the resource, as in Type/id")
 	case len(parts) == 1:
+		w.Header().Set("Allow", "GET, HEAD, POST")
 		return errMethod
 	case !fhir.IsID(parts[1]):
 		return errPath
@@ -240,6 +242,7 @@ func (f *front) route(w http.ResponseWriter, r *http.Request, s *session, what *
 		what.interaction, what.target = "delete", parts[0]+"/"+parts[1]
 		return f.delete(w, r, s, what, parts[0], parts[1])
 	case len(parts) == 2:
+		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
 		return errMethod
 	case len(parts) == 4 && parts[2] == "_history" && get:
 		if !fhir.IsID(parts[3]) {
