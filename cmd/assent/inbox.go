@@ -63,7 +63,7 @@ func receivedAs(r *wallet.Received) receivedDocument {
 		shown.From = r.From.Hex()
 	}
 	if r.Err != nil {
-		shown.Why = r.Err.Error()
+		shown.Why = strings.ReplaceAll(r.Err.Error(), "\n", "; ")
 	}
 	return shown
 }

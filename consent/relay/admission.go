@@ -112,9 +112,9 @@ func (l *limits) init(perSecond, burst float64) {
 	l.rate, l.burst, l.known = rate.Limit(perSecond), max(int(burst), 1), make(map[string]*limiter)
 }
 
-// allow tells whether one more is within the limit. Where more are known than
-// can be counted, nobody new is.
-func (l *limits) allow(name string) bool {
+// allow tells whether n more are within the limit. Where more are known than can
+// be counted, nobody new is.
+func (l *limits) allow(name string, n int) bool {
 	if l.rate == 0 {
 		return true
 	}
@@ -128,7 +128,7 @@ func (l *limits) allow(name string) bool {
 		one.used = time.Now()
 	}
 	l.mu.Unlock()
-	return one != nil && one.Allow()
+	return one != nil && one.AllowN(time.Now(), n)
 }
 
 func (l *limits) forget() {

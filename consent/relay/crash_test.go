@@ -160,7 +160,7 @@ func walletsChild(folder string) error {
 	if err != nil {
 		return err
 	}
-	any := func() *relay.Client { return clients[rand.IntN(len(clients))] }
+	either := func() *relay.Client { return clients[rand.IntN(len(clients))] }
 	ctx, domain := context.Background(), p.domain()
 	forever := func(every time.Duration, do func()) {
 		go func() {
@@ -172,13 +172,13 @@ func walletsChild(folder string) error {
 	}
 	for range 8 {
 		forever(20*time.Millisecond, func() {
-			if root := random(); any().Submit(ctx, root) == nil {
+			if root := random(); either().Submit(ctx, root) == nil {
 				write("root %s", root.Hex())
 			}
 		})
 	}
 	forever(50*time.Millisecond, func() {
-		if secret := random(); any().Revoke(ctx, []common.Hash{secret}) == nil {
+		if secret := random(); either().Revoke(ctx, []common.Hash{secret}) == nil {
 			write("secret %s", secret.Hex())
 		}
 	})
@@ -186,15 +186,15 @@ func walletsChild(folder string) error {
 	for i, key := range keys {
 		to := keys[(i+1)%len(keys)]
 		if card, err := to.SignCard(domain, consent.Card{Name: "somebody", Time: uint64(time.Now().Unix())}); err == nil {
-			_ = any().PutCard(ctx, card) // the next process does it where the relay is away
+			_ = either().PutCard(ctx, card) // the next process does it where the relay is away
 		}
 		forever(100*time.Millisecond, func() {
 			letter := to.Address().Hex() + " " + random().Hex()
-			if any().Send(ctx, to.Address(), []byte(letter)) == nil {
+			if either().Send(ctx, to.Address(), []byte(letter)) == nil {
 				write("sent %s", letter)
 			}
 		})
-		forever(300*time.Millisecond, func() { fetch(ctx, any(), key, domain, write) })
+		forever(300*time.Millisecond, func() { fetch(ctx, either(), key, domain, write) })
 	}
 	select {}
 }

@@ -105,7 +105,7 @@ func (r *Relay) admitted(route string, do func(http.ResponseWriter, *http.Reques
 	return func(w http.ResponseWriter, req *http.Request) {
 		began := time.Now()
 		client, err := r.options.Admission.admit(req)
-		if err == nil && !r.clients.allow(client) {
+		if err == nil && !r.clients.allow(client, 1) {
 			err = errTooMany
 		}
 		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
@@ -276,6 +276,14 @@ func (r *Relay) postRevoke(w http.ResponseWriter, req *http.Request) error {
 	case len(in.Secrets) < 1 || len(in.Secrets) > MaxSecrets:
 		return badf("%d secrets: want 1 to %d", len(in.Secrets), MaxSecrets)
 	}
+	// Each costs, unlike roots, which share one transaction.
+	client, err := r.options.Admission.admit(req)
+	if err != nil {
+		return err
+	}
+	if !r.reveals.allow(client, len(in.Secrets)) {
+		return errTooMany
+	}
 	secrets := make([]common.Hash, len(in.Secrets))
 	for i, secret := range in.Secrets {
 		secrets[i] = common.Hash(secret)
@@ -345,7 +353,7 @@ func (r *Relay) postMail(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !r.pairs.allow(client+" "+to.Hex()) || !r.boxes.allow(to.Hex()) {
+	if !r.pairs.allow(client+" "+to.Hex(), 1) || !r.boxes.allow(to.Hex(), 1) {
 		return errFull
 	}
 	if err := r.post(req.Context(), to, sealed); err != nil {

@@ -267,6 +267,7 @@ func (r *Relay) sweep(ctx context.Context) {
 			r.options.Log.Warn("sweep", "error", err)
 		}
 		r.clients.forget()
+		r.reveals.forget()
 		r.boxes.forget()
 		r.pairs.forget()
 		if !pause(ctx, sweepEvery) {

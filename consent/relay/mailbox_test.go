@@ -336,6 +336,19 @@ func TestMailboxAttacks(t *testing.T) {
 			}
 			return status
 		}, http.StatusTooManyRequests},
+		{"a flood of made-up secrets, which somebody would pay for", func(s *scene) int {
+			for range 10 {
+				secrets := make([]common.Hash, relay.MaxSecrets)
+				for i := range secrets {
+					secrets[i] = random()
+				}
+				text, _ := json.Marshal(map[string][]common.Hash{"secrets": secrets})
+				if status, _ := s.ask("POST", "/revoke", text); status != http.StatusAccepted {
+					return status
+				}
+			}
+			return 0
+		}, http.StatusTooManyRequests},
 		{"path tricks: up and down again", func(s *scene) int {
 			status, text := s.ask("GET", "/mail/../mail/"+s.letter, nil, "Authorization", "Bearer "+s.attackers)
 			if strings.Contains(text, secret) {

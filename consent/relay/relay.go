@@ -39,6 +39,11 @@ type Chain interface {
 	Read(ctx context.Context, need consent.Entries) (consent.State, error)
 }
 
+const (
+	secretRate  = 1     // secrets a second of one client
+	secretBurst = 2_000 // secrets at once of one client
+)
+
 // MaxSecrets is how many secrets are handed in, and revealed, at once.
 const MaxSecrets = 500
 
@@ -84,6 +89,7 @@ type Relay struct {
 	waiting  bell // there are new roots
 	revealed bell // there are new secrets
 	clients  limits
+	reveals  limits // secrets of one client
 	boxes    limits // letters to one mailbox
 	pairs    limits // letters of one client to one mailbox
 	streams  streams
@@ -161,6 +167,7 @@ func Open(ctx context.Context, chain Chain, o Options) (*Relay, error) {
 	}
 	r.roots.entries, r.secrets.entries = make(chan *entry[common.Hash], maxGroup), make(chan *entry[common.Hash], maxGroup)
 	r.clients.init(o.Rate, o.Rate*10)
+	r.reveals.init(secretRate, secretBurst)
 	r.boxes.init(mailRate, mailBurst)
 	r.pairs.init(pairRate, pairBurst)
 	return r, nil
