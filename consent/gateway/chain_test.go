@@ -1,12 +1,18 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/devchain"
@@ -24,16 +30,23 @@ func (m *mirrored) Anchor(ctx context.Context, root common.Hash) error {
 	return err
 }
 
-// embedded gives the embedded chain with the registry, and a copy of that which
-// follows it until the test ends.
+// embedded gives the embedded chain with the registry, and a copy of that.
 func embedded(t *testing.T) (*mirrored, consent.Domain) {
 	chain, err := devchain.Open(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := registry.New(registry.Network{
+	t.Cleanup(func() { chain.Close() })
+	return copied(t, registry.Network{
 		Name: "test", Endpoints: []registry.Endpoint{{Name: "the embedded chain", Dial: chain.Dial}}, ChainID: chain.ChainID(), OnDemand: true,
 	}, registry.KeyPayer(chain.Key()))
+}
+
+// copied gives the registry of a network, which is deployed there, and a copy of
+// it that follows it until the test ends.
+func copied(t *testing.T, network registry.Network, payer registry.Payer) (*mirrored, consent.Domain) {
+	t.Helper()
+	client := registry.New(network, payer)
 	if _, err := client.Deploy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -52,15 +65,69 @@ func embedded(t *testing.T) (*mirrored, consent.Domain) {
 		<-ended
 		mirror.Close()
 		client.Close()
-		chain.Close()
 	})
-	return &mirrored{mirror, client}, consent.Domain{ChainID: chain.ChainID(), Registry: registry.Address}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := mirror.State(t.Context(), consent.Entries{}); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	return &mirrored{mirror, client}, consent.Domain{ChainID: network.ChainID, Registry: registry.Address}
 }
 
-// TestRevocationEndsTokens measures, on the embedded chain, how long a token
-// lives on once its grant is revoked there: at most one block, and a second.
-func TestRevocationEndsTokens(t *testing.T) {
-	ledger, domain := embedded(t)
+// anvil is a Foundry node of its own, and its network.
+func anvil(t *testing.T) (registry.Network, *rpc.Client) {
+	t.Helper()
+	program, err := filepath.Abs(filepath.Join("..", "registry", "node_modules", "@foundry-rs", "anvil-linux-amd64", "bin", "anvil"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(program); err != nil {
+		if program, err = exec.LookPath("anvil"); err != nil {
+			if required("anvil") {
+				t.Fatal("anvil is required: npm ci in consent/registry installs it")
+			}
+			t.Skip("no anvil: npm ci in consent/registry installs it")
+		}
+	}
+	// The shell caps the address space at 4 GB and becomes anvil.
+	node := exec.Command("sh", "-c", `ulimit -v 4194304; exec "$@"`, "sh", program, "--port", "0", "--chain-id", "1337", "--accounts", "1", "--cache-path", t.TempDir())
+	out, err := node.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		node.Process.Kill()
+		node.Wait()
+	})
+	listening := make(chan string, 1)
+	go func() {
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if at, found := strings.CutPrefix(lines.Text(), "Listening on "); found {
+				listening <- "http://" + at
+			}
+		}
+	}()
+	select {
+	case at := <-listening:
+		r, err := rpc.DialContext(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(r.Close)
+		return registry.Network{Name: "anvil", ChainID: 1337, Endpoints: []registry.Endpoint{registry.URL(at)}, OnDemand: true}, r
+	case <-time.After(20 * time.Second):
+		t.Fatal("anvil does not listen after 20 s")
+		panic("unreachable")
+	}
+}
+
+// on gives a world on a real chain, whose clock is that of the computer.
+func on(t *testing.T, ledger *mirrored, domain consent.Domain) *world {
 	w := newWorld(t, t.TempDir()+"/gateway.db")
 	w.clock.now = time.Now()
 	w.books = ledger
@@ -70,33 +137,65 @@ func TestRevocationEndsTokens(t *testing.T) {
 		}
 	}
 	w.start(func(c *Config) { c.Domain, c.Now = domain, time.Now })
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := ledger.State(t.Context(), consent.Entries{}); err == nil {
-			break
+	return w
+}
+
+// until asks again until the answer has a status.
+func (w *world) until(what string, status int, ask func() *said) *said {
+	w.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		s := ask()
+		if s.status == status {
+			return s
 		} else if time.Now().After(deadline) {
+			w.Fatalf("%s: %d %s", what, s.status, s.body)
+		}
+	}
+}
+
+// TestAttackReorganisation: on a real chain that is reorganised, what was anchored
+// in the blocks that are gone does not count any more, and what was revoked in
+// them stays revoked.
+func TestAttackReorganisation(t *testing.T) {
+	network, node := anvil(t)
+	ledger, domain := copied(t, network, nil)
+	w := on(t, ledger, domain)
+	tokenOf := func(d *consent.GrantDocument) string {
+		return w.until("the anchor is not seen", http.StatusOK, func() *said { return w.exchange(w.access(d, nil, laboratory)) }).Token
+	}
+	kept := w.grant(address(w.clinic), laboratory)
+	token := tokenOf(kept)
+	for range 3 {
+		if err := node.CallContext(t.Context(), nil, "evm_mine"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	until := func(what string, a func() *said, want int) {
-		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-			if s := a(); s.status == want {
-				return
-			} else if time.Now().After(deadline) {
-				t.Fatalf("%s: %d %s", what, s.status, s.body)
-			}
-		}
+	lost := w.grant(address(w.clinic), laboratory)
+	losing := tokenOf(lost)
+	w.counts(token)
+	w.counts(losing)
+	if _, err := ledger.client.Revoke(t.Context(), []common.Hash{secretOf(kept.Grant.Provisions)}); err != nil {
+		t.Fatal(err)
 	}
+	w.denied(w.until("the revocation is not seen", http.StatusUnauthorized, func() *said { return w.ask(token, nil) }), "Revoked")
+	if err := node.CallContext(t.Context(), nil, "anvil_reorg", 2, []any{}); err != nil {
+		t.Fatal(err)
+	}
+	w.denied(w.until("the anchor is gone, and the token lives on", http.StatusUnauthorized, func() *said { return w.ask(losing, nil) }), "NotAnchored")
+	w.refused(w.exchange(w.access(lost, nil, laboratory)), http.StatusBadRequest, "invalid_grant", "NotAnchored")
+	w.refused(w.exchange(w.access(kept, nil, laboratory)), http.StatusBadRequest, "invalid_grant", "Revoked")
+}
+
+// TestRevocationEndsTokens measures, on the embedded chain, how long a token
+// lives on once its grant is revoked there: at most one block, and a second.
+func TestRevocationEndsTokens(t *testing.T) {
+	ledger, domain := embedded(t)
+	w := on(t, ledger, domain)
 	var worst, sum time.Duration
 	const times = 3
 	for range times {
 		d := w.grant(address(w.clinic), laboratory)
-		var token string
-		until("the anchor is not seen", func() *said {
-			s := w.exchange(w.access(d, nil, laboratory))
-			token = s.Token
-			return s
-		}, http.StatusOK)
+		token := w.until("the anchor is not seen", http.StatusOK, func() *said { return w.exchange(w.access(d, nil, laboratory)) }).Token
 		w.counts(token)
 		began := time.Now()
 		posted := make(chan time.Duration, 1)
@@ -106,11 +205,7 @@ func TestRevocationEndsTokens(t *testing.T) {
 			}
 			posted <- time.Since(began)
 		}()
-		var refused *said
-		until("it lives on", func() *said {
-			refused = w.ask(token, nil)
-			return refused
-		}, http.StatusUnauthorized)
+		refused := w.until("it lives on", http.StatusUnauthorized, func() *said { return w.ask(token, nil) })
 		took := time.Since(began)
 		w.denied(refused, "Revoked")
 		confirmed := <-posted
@@ -124,12 +219,7 @@ func TestRevocationEndsTokens(t *testing.T) {
 
 	// Handed over directly, it counts at once.
 	d := w.grant(address(w.clinic), laboratory)
-	var token string
-	until("the anchor is not seen", func() *said {
-		s := w.exchange(w.access(d, nil, laboratory))
-		token = s.Token
-		return s
-	}, http.StatusOK)
+	token := w.until("the anchor is not seen", http.StatusOK, func() *said { return w.exchange(w.access(d, nil, laboratory)) }).Token
 	if err := ledger.Reveal(t.Context(), secretOf(d.Grant.Provisions)); err != nil {
 		t.Fatal(err)
 	}
