@@ -344,7 +344,8 @@ func (m *Mirror) lookup(ctx context.Context, keys []any) (p position, found []en
 	if err != nil {
 		return p, nil, err
 	}
-	rows, err := statement.QueryContext(ctx, append(keys, make([]any, size-len(keys))...)...)
+	// To watch a context costs more than to look up.
+	rows, err := statement.QueryContext(context.WithoutCancel(ctx), append(keys, make([]any, size-len(keys))...)...)
 	if err != nil {
 		return p, nil, err
 	}
