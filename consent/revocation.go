@@ -36,7 +36,8 @@ func AllSwitch(d Domain, epoch uint64) Switch {
 //
 // in the form of the other labels, where the batch id is the SHA-256 of the file
 // that the batch was made from. So whoever has the key and that file can end
-// the batch with nothing else. It has no epoch: a file is given once.
+// the batch with nothing else. It has no epoch: a file is given once. Whoever
+// holds two grants of a batch sees by the hash that they are of one.
 func BatchSwitch(d Domain, batch common.Hash) Switch {
 	return d.label("batch") + Switch(fmt.Sprintf("/%#x", batch))
 }

@@ -3,6 +3,7 @@ package wallet
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -27,13 +28,15 @@ func (w *Wallet) RevokeBatch(ctx context.Context, id common.Hash) (*BatchRevocat
 		return nil, err
 	}
 	r := &BatchRevocation{secrets: []common.Hash{secret}}
+	// What is damaged in the store keeps nobody from ending what the chain knows.
+	damaged := func(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, ErrStoreDamaged) }
 	r.rows, err = w.Documents.batchRows(ctx, w.batchMAC(id))
-	if err != nil {
+	if err != nil && !damaged(err) {
 		return nil, err
 	}
 	r.Grants = len(r.rows)
 	journals, err := w.journals(ctx)
-	if err != nil {
+	if err != nil && !damaged(err) {
 		return nil, err
 	}
 	for _, j := range journals {

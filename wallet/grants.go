@@ -282,6 +282,16 @@ var ErrAmbiguous = errors.New("several grants begin like that: give more of the 
 
 // Find gives the grant whose id begins with prefix, hexadecimal with 0x.
 func (w *Wallet) Find(ctx context.Context, prefix string) (*consent.GrantDocument, error) {
+	if len(prefix) == 2+2*common.HashLength {
+		record, err := w.Documents.Get(ctx, consent.KindGrant, common.HexToHash(prefix))
+		if err != nil {
+			return nil, err
+		}
+		if document, err := readStored(&record); err != nil || document.Domain == w.Domain {
+			return document, err
+		}
+		return nil, fmt.Errorf("the grant %s: %w", prefix, ErrNotFound)
+	}
 	records, err := w.Documents.List(ctx, consent.KindGrant)
 	var found *consent.GrantDocument
 	for _, record := range records {

@@ -1,7 +1,7 @@
 // Package wallet is a person's wallet: the secret in the keyring of the
 // operating system or in an encrypted file, the key derived from it, typed
 // signing, the sealed store of documents, the settings, and the use cases
-// (grant, revoke, request, access, list) that the commands and the terminal app
+// (grant, revoke, request, access, list, batch) that the commands and the terminal app
 // both call.
 //
 // It never decides whether an access is permitted: that is package consent's.

@@ -273,7 +273,11 @@ func runBatchRevoke(ctx context.Context, o *batchRevokeOptions, name string) err
 		}
 		id = read.Hex()
 	}
-	return o.withWallet(ctx, func(w *wallet.Wallet) error {
+	with := o.withAnyStore // the batch's own switch needs no store
+	if len(o.references) > 0 {
+		with = o.withStore
+	}
+	return o.withWalletOn(ctx, with, func(w *wallet.Wallet) error {
 		revocation, what, err := o.prepare(ctx, w, id)
 		if err != nil {
 			return err

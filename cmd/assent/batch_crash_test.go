@@ -249,3 +249,58 @@ func (h *batchCrash) checkBatches(ctx context.Context) error {
 	}
 	return h.checkStore(ctx)
 }
+
+// An interrupted batch stops by itself and says how to go on, and going on gives
+// all of it.
+func TestBatchInterrupted(t *testing.T) {
+	t.Parallel()
+	h := &batchCrash{crashing: &crashing{home: newHome(t)}, where: map[string]int{}}
+	if _, err := h.do(t.Context(), "init", "patient"); err != nil {
+		t.Fatal(err)
+	}
+	for phrase, want := range map[string]string{
+		"You would sign":   "", // nothing was signed, or it goes on: the moment decides
+		"rows prepared in": "the same command goes on with it",
+	} {
+		interrupted := false
+		for range 10 { // it may be done before it hears of it
+			file := h.newFile()
+			said, code, err := h.interrupt(t.Context(), phrase, "batch", file, "--yes")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := h.finishBatch(t.Context(), file); err != nil {
+				t.Error(err)
+			}
+			if interrupted = code != exitDone; !interrupted {
+				continue
+			}
+			if code != exitInterrupted || !strings.Contains(said, want) || !strings.HasSuffix(said, "assent: interrupted\n") {
+				t.Errorf("after %q: exit code %d\n%s", phrase, code, said)
+			}
+			break
+		}
+		if !interrupted {
+			t.Errorf("nothing was interrupted after %q", phrase)
+		}
+	}
+	if err := h.checkBatches(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// interrupt interrupts a command when it says the phrase, and gives what it said
+// until its end.
+func (h *batchCrash) interrupt(ctx context.Context, phrase string, args ...string) (said string, code int, err error) {
+	r, err := h.start(ctx, phrase, args...)
+	if err != nil {
+		return "", 0, err
+	}
+	select {
+	case <-r.said:
+		_ = r.cmd.Process.Signal(os.Interrupt) // an error: it ended just now
+	case <-r.ended:
+	}
+	<-r.ended
+	return r.stderr.String(), r.cmd.ProcessState.ExitCode(), nil
+}

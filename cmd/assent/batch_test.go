@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -519,5 +520,36 @@ func TestBatchNames(t *testing.T) {
 	}
 	if longest := g.name(strings.Repeat("/", wallet.MaxReference)); len(longest) > 250 {
 		t.Errorf("a name of %d bytes", len(longest))
+	}
+}
+
+// Without a terminal the progress is a line for each stage, and one now and then;
+// on a terminal it is one line that changes.
+func TestBatchProgress(t *testing.T) {
+	for _, terminal := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var said bytes.Buffer
+			p := &batchProgress{app: &app{stderr: &said}, terminal: terminal}
+			p.show(wallet.BatchChecked, 500)
+			time.Sleep(50 * time.Millisecond)
+			p.show(wallet.BatchChecked, 1000)
+			p.end()
+			p.rows = 1000
+			p.show(wallet.BatchSigned, 0)
+			time.Sleep(15 * time.Second)
+			p.show(wallet.BatchSigned, 250)
+			time.Sleep(time.Second)
+			p.show(wallet.BatchSigned, 1000)
+			p.end()
+			p.end()
+			want := "1000 rows checked in 50ms\n250 of 1000 rows signed and stored, about 45s to go\n1000 rows signed and stored in 16s\n"
+			if terminal {
+				want = eraseLine + "1000 rows checked in 50ms\n" + eraseLine + "250 of 1000 rows signed and stored, about 45s to go" +
+					eraseLine + "1000 rows signed and stored" + eraseLine + "1000 rows signed and stored in 16s\n"
+			}
+			if said.String() != want {
+				t.Errorf("terminal %t: %q, want %q", terminal, said.String(), want)
+			}
+		})
 	}
 }
