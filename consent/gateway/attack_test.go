@@ -684,6 +684,7 @@ func TestAttackByComparing(t *testing.T) {
 	}
 	mixed = append(mixed, labelled(observed("last", "anna", ""), "PSY"))
 	var pages [2][]string
+	var links [2][]int // their lengths
 	for k, resources := range [][]string{plain, mixed} {
 		d := newDesk(t, newCareless(t, resources...).URL+"/fhir").as("one", "anna", scoped(t, 0, 0, 0, attackScope))
 		for path := "Observation?_count=10"; path != ""; {
@@ -698,10 +699,14 @@ func TestAttackByComparing(t *testing.T) {
 				if link.Relation == "next" {
 					path = strings.TrimPrefix(link.URL, d.public+"/")
 					text = strings.ReplaceAll(text, path, "next")
+					links[k] = append(links[k], len(path))
 				}
 			}
 			pages[k] = append(pages[k], text)
 		}
+	}
+	if !slices.Equal(links[0], links[1]) {
+		t.Errorf("the links are %v long, but %v where something is withheld", links[0], links[1])
 	}
 	if len(pages[0]) != 3 || !slices.Equal(pages[0], pages[1]) {
 		t.Errorf("%d pages\n%s\nbut %d where something is withheld\n%s", len(pages[0]), pages[0], len(pages[1]), pages[1])

@@ -29,6 +29,7 @@ const (
 	pagesAtMost   = 10_000  // of the FHIR server, for one answer
 	maxForm       = 64 << 10
 	pageParameter = "_page" // has the cursor in a link to a page
+	cursorStep    = 512     // bytes that a cursor is filled up to a multiple of
 )
 
 // cursor is where the next page of a search begins. It is sealed: what the FHIR
@@ -50,6 +51,8 @@ func (f *front) seal(s *session, c cursor) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// Its length would tell how many entries are skipped.
+	text = append(text, bytes.Repeat([]byte(" "), cursorStep-len(text)%cursorStep)...)
 	aead, err := f.aead()
 	if err != nil {
 		return "", err
@@ -167,7 +170,7 @@ func (f *front) page(w http.ResponseWriter, r *http.Request, s *session, what *a
 	}
 	first := at.At == ""
 	out := f.bundle(w, r, s, what)
-	walk := walk{front: f, session: s, query: query, out: out, left: count, limited: true}
+	walk := walk{front: f, session: s, query: query, out: out, left: count, limited: true, given: make(map[string]bool)}
 	self := f.public + "/" + at.Type
 	if at.Query != "" {
 		self += "?" + at.Query
@@ -206,6 +209,7 @@ type walk struct {
 	left    int     // matches that the answer has room for
 	more    *cursor // the first match that it has no room for
 	pages   int
+	given   map[string]bool // what was released, where resources are included
 }
 
 const (
@@ -251,7 +255,7 @@ func (w *walk) page(ctx context.Context, at cursor) (next string, err error) {
 		return "", err
 	}
 	defer page.close()
-	around := vicinity{released: make(map[string]bool), referred: make(map[string]bool), included: make(map[string]bool)}
+	around := vicinity{released: make(map[string]bool), referred: make(map[string]bool)}
 	for index, ended := 0, false; !ended; {
 		excerpt := fhir.NewExcerpt(w.session.patient, w.front.upstream.base)
 		var found []candidate
@@ -331,7 +335,6 @@ func (w *walk) candidate(ctx context.Context, excerpt *fhir.Excerpt, e entry, se
 type vicinity struct {
 	released map[string]bool // the matches
 	referred map[string]bool // what they refer to
-	included map[string]bool // already
 }
 
 func (w *walk) release(excerpt *fhir.Excerpt, found []candidate, at cursor, around *vicinity) error {
@@ -346,19 +349,21 @@ func (w *walk) release(excerpt *fhir.Excerpt, found []candidate, at cursor, arou
 			}
 			continue
 		}
-		if err := w.out.add(c.Resource, "match"); err != nil {
-			return err
-		}
 		w.left--
+		if !w.given[c.Name()] { // it may have been included
+			if err := w.out.add(c.Resource, "match"); err != nil {
+				return err
+			}
+		}
 		if w.query.Includes {
-			around.released[c.Name()] = true
+			w.given[c.Name()], around.released[c.Name()] = true, true
 			for _, name := range c.Refers() {
 				around.referred[name] = true
 			}
 		}
 	}
 	for _, c := range found {
-		if !c.included || around.released[c.Name()] || around.included[c.Name()] {
+		if !c.included || w.given[c.Name()] {
 			continue
 		}
 		if !around.referred[c.Name()] && !slices.ContainsFunc(c.Refers(), func(name string) bool { return around.released[name] }) {
@@ -367,7 +372,7 @@ func (w *walk) release(excerpt *fhir.Excerpt, found []candidate, at cursor, arou
 		if !excerpt.Admits(w.session.rules, consent.Search, c.Resource) {
 			continue
 		}
-		around.included[c.Name()] = true
+		w.given[c.Name()] = true
 		if err := w.out.add(c.Resource, "include"); err != nil {
 			return err
 		}

@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	errChanged = &decline{http.StatusPreconditionFailed, "conflict", "Conflict", "the resource is of another version by now: read it again"}
-	errNoSuch  = &decline{http.StatusForbidden, "forbidden", "NotAdmitted", "no scope of the token admits the resource as it would be: whose it is, what it is of, its date, what it is labelled with, or what it refers to"}
+	errChanged     = &decline{http.StatusPreconditionFailed, "conflict", "Conflict", "the resource is of another version by now: read it again"}
+	errNotAdmitted = &decline{http.StatusForbidden, "forbidden", "NotAdmitted", "no scope of the token admits the resource as it would be: whose it is, what it is of, its date, what it is labelled with, or what it refers to"}
 )
 
 // create answers a create. The server gives the id.
@@ -150,7 +150,7 @@ func (f *front) proposed(w http.ResponseWriter, r *http.Request, s *session, int
 	case id != "" && after.ID() != id:
 		return nil, invalid(errors.New("the body has another id than the URL"))
 	case !excerpt.AdmitsAlone(s.rules, interaction, after):
-		return nil, errNoSuch
+		return nil, errNotAdmitted
 	}
 	if err := excerpt.Add(after); err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ func (f *front) proposed(w http.ResponseWriter, r *http.Request, s *session, int
 		return nil, err
 	}
 	if !excerpt.Reaches(s.rules, after, before) || !excerpt.Admits(s.rules, interaction, after) {
-		return nil, errNoSuch
+		return nil, errNotAdmitted
 	}
 	return after, nil
 }
