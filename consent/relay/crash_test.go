@@ -99,9 +99,15 @@ func chainChild(folder string) error {
 	if err != nil {
 		return err
 	}
-	chain, err := devchain.Serve(context.Background(), filepath.Join(folder, "chain"), devchain.Options{HTTP: p.Chain})
-	if err != nil {
-		return err
+	var chain *devchain.Chain
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
+		// What a process that was killed held may still be on its way back.
+		chain, err = devchain.Serve(context.Background(), filepath.Join(folder, "chain"), devchain.Options{HTTP: p.Chain})
+		if err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			return err
+		}
 	}
 	<-chain.Done()
 	return chain.Err()

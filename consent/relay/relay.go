@@ -55,7 +55,7 @@ type Options struct {
 	URL      string // the one by which wallets name it; proofs of address are bound to it (Origin)
 
 	// Interval is the time between two blocks of the chain: one tree is made in
-	// each. Where it is above 2 seconds, the tree is made 1 second before the
+	// each. Where it is above 2 seconds, the tree is made shortly before the
 	// block is due.
 	Interval time.Duration
 	// Finality is how many blocks above an entry's make it final. Until then

@@ -25,7 +25,7 @@ const (
 	// the next one is due: what comes later is in the one after it, and so on
 	// chain within one interval and lead.
 	aligned = 2 * time.Second
-	lead    = time.Second
+	lead    = 700 * time.Millisecond
 )
 
 // send sends what waits, in one process at a time.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"go.uber.org/goleak"
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/database/databasetest"
@@ -241,4 +242,53 @@ func get(t *testing.T, url string) (status int) {
 	}
 	response.Body.Close()
 	return response.StatusCode
+}
+
+// A relay that is stopped finishes what was handed in, and leaves nothing
+// running, however many wait for an answer.
+func TestStopIsGraceful(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	chain := newLedger()
+	chain.gate = make(chan struct{}) // nothing gets into a block
+	o := options(t.TempDir() + "/relay.db")
+	r := start(t, chain, o)
+	c := r.client(t)
+	patient := published(t, c)
+	box := mailbox(t, c, patient)
+	root := random()
+	if err := c.Submit(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		if a, err := c.Anchored(t.Context(), root, time.Minute); err == nil || a != nil {
+			t.Errorf("it is not anchored: %v", a)
+		}
+	})
+	listening := make(chan struct{})
+	waiting.Go(func() {
+		for range box.Events(t.Context()) {
+			close(listening)
+		}
+	})
+	if err := c.Send(t.Context(), patient.Address(), []byte("a letter")); err != nil {
+		t.Fatal(err)
+	}
+	<-listening
+	r.Stop()
+	waiting.Wait() // both ended by themselves
+	late := random()
+	if err := c.Submit(t.Context(), late); err != nil {
+		t.Errorf("while it stops, what is handed in is still taken: %v", err)
+	}
+	c.Close()
+	r.stop()
+	goleak.VerifyNone(t, before)
+	chain.set(func() { chain.gate = nil })
+	c = start(t, chain, o).client(t)
+	for _, root := range []common.Hash{root, late} {
+		if a, err := c.Anchored(t.Context(), root, patience); err != nil || a == nil {
+			t.Errorf("%v, %v", a, err)
+		}
+	}
 }
