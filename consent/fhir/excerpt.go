@@ -220,17 +220,22 @@ func (e *Excerpt) Admits(rules *Rules, interaction consent.Interactions, r *Reso
 }
 
 // Reaches tells whether whoever writes the resource may refer to all that it
-// refers to: to what is nobody's own; of what can be a patient's own, to the
-// patient, to its occasion, to what the rules let them read or find, and to what
-// the resource before the change referred to already (nil: there was none). Else
+// refers to but its Occasions: to what is nobody's own; of what can be a
+// patient's own, to the patient, to what the rules let them read or find, and to
+// what the resource before the change referred to already (nil: there was none). Else
 // the verdict on a resource that was made up would tell of what it names. To
-// another patient nothing new may refer, the patient's own Patient among it.
+// another patient nothing new may refer, the patient's own Patient among it, and
+// nothing to whatever a search finds: a server that resolves that would tell, by
+// taking the resource or not, what there is.
 func (e *Excerpt) Reaches(rules *Rules, r, before *Resource) bool {
 	var known []string
 	if before != nil {
 		known = before.Refers()
 	}
 	return !slices.ContainsFunc(r.of.references, func(ref reference) bool {
+		if strings.Contains(ref.to, "?") {
+			return true
+		}
 		if ref.patient && !e.tie.is(ref.to, r.of.base) {
 			_, kind, id, ok := splitReference(ref.to)
 			return !ok || !slices.Contains(known, kind+"/"+id)
@@ -243,6 +248,20 @@ func (e *Excerpt) Reaches(rules *Rules, r, before *Resource) bool {
 		to := e.record.named[name]
 		return to == nil || !e.Admits(rules, consent.Read, &Resource{to}) && !e.Admits(rules, consent.Search, &Resource{to})
 	})
+}
+
+// Occasions gives what the resource names as its occasion and the one before the
+// change did not, as far as it can be a patient's own. Reaches leaves it out,
+// since it is not looked up for a verdict; but a server that takes no reference
+// to what it does not have would tell whether it is there.
+func (e *Excerpt) Occasions(r, before *Resource) (names []string) {
+	for _, ref := range r.of.references {
+		_, kind, id, ok := splitReference(ref.to)
+		if ok && ref.occasion && !ref.patient && IsPatientType(kind) && (before == nil || !slices.Contains(before.Refers(), kind+"/"+id)) {
+			names = append(names, kind+"/"+id)
+		}
+	}
+	return names
 }
 
 // AdmitsAlone tells whether some scope that has the interaction would admit the

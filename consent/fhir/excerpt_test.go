@@ -277,7 +277,7 @@ func TestReaches(t *testing.T) {
 	s := newServer(t, patientP, observation("open", ""), observation("hidden", `"meta":{"security":[{"code":"HIV"}]}`), `{"resourceType":"Practitioner","id":"d"}`)
 	rules := rulesOf(t, 0, "patient/Observation.crus")
 	for reference, want := range map[string]bool{"Observation/open": true, "Observation/hidden": false, "Observation/missing": false, "Condition/missing": false,
-		"Practitioner/d": true, "Practitioner/missing": true, "Patient/p": true, "Patient/q": false, "https://h.example/fhir/Observation/hidden": false} {
+		"Practitioner/d": true, "Practitioner/missing": true, "Patient/p": true, "Patient/q": false, "Practitioner?identifier=1": false, "#contained": true, "urn:uuid:1": true, "https://h.example/fhir/Observation/hidden": false} {
 		e := NewExcerpt("p", "https://h.example/fhir")
 		before, err := e.Read([]byte(observation("x", `"focus":[{"reference":"`+reference+`"}]`)))
 		if err != nil {
@@ -296,12 +296,33 @@ func TestReaches(t *testing.T) {
 				}
 			}
 		}
+		if got := e.Occasions(after, nil); len(got) > 0 {
+			t.Errorf("%s is an occasion: %v", reference, got)
+		}
 		if got := e.Reaches(rules, after, nil); got != want {
 			t.Errorf("%s: reaches is %v", reference, got)
 		}
-		if !e.Reaches(rules, after, before) {
+		if !strings.Contains(reference, "?") && !e.Reaches(rules, after, before) {
 			t.Errorf("%s was there before and is not reached", reference)
 		}
+	}
+}
+
+func TestOccasions(t *testing.T) {
+	e := NewExcerpt("p", "https://h.example/fhir")
+	var both [2]*Resource
+	for i, more := range []string{`"encounter":{"reference":"Encounter/a"}`, `"encounter":{"reference":"Encounter/a"},"context":[{"reference":"https://h.example/fhir/EpisodeOfCare/b/_history/1"},{"reference":"Patient/q"},{"reference":"Location/l"}],"focus":[{"reference":"Encounter/c"}]`} {
+		r, err := e.Read([]byte(observation("x", more)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		both[i] = r
+	}
+	if got := e.Occasions(both[1], nil); !slices.Equal(got, []string{"Encounter/a", "EpisodeOfCare/b"}) {
+		t.Errorf("the occasions are %v", got)
+	}
+	if got := e.Occasions(both[1], both[0]); !slices.Equal(got, []string{"EpisodeOfCare/b"}) {
+		t.Errorf("the new occasions are %v", got)
 	}
 }
 

@@ -134,7 +134,7 @@ func (f *front) serveError(w http.ResponseWriter, r *http.Request, s *session, w
 		f.complain(r.Context(), "log", err)
 		declined = errUnlogged
 	}
-	if declined == errNotFound {
+	if declined == errNotFound || declined == errNotAdmitted {
 		wait(r.Context(), missStep-time.Since(came)%missStep)
 	}
 	refuse(w, declined)

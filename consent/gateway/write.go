@@ -161,7 +161,32 @@ func (f *front) proposed(w http.ResponseWriter, r *http.Request, s *session, int
 	if !excerpt.Reaches(s.rules, after, before) || !excerpt.Admits(s.rules, interaction, after) {
 		return nil, errNotAdmitted
 	}
+	occasions := excerpt.Occasions(after, before)
+	if len(occasions) > maxOccasions {
+		return nil, errNotAdmitted
+	}
+	for _, name := range occasions {
+		if err := f.opens(r.Context(), s, name); err != nil {
+			return nil, err
+		}
+	}
 	return after, nil
+}
+
+// maxOccasions is how many encounters one resource may newly refer to.
+const maxOccasions = 8
+
+// opens tells whether the session may read or find a resource, by errNotAdmitted
+// where not.
+func (f *front) opens(ctx context.Context, s *session, name string) error {
+	kind, id, _ := strings.Cut(name, "/")
+	for _, interaction := range []consent.Interactions{consent.Read, consent.Search} {
+		_, err := f.current(ctx, s, interaction, kind, id)
+		if _, withheld := errors.AsType[*decline](err); !withheld {
+			return err
+		}
+	}
+	return errNotAdmitted
 }
 
 // logWrite logs what is about to be written, or what was created.
