@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -143,14 +144,12 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 			return err
 		}
 		running, stop := context.WithCancel(ctx)
-		done := make(chan struct{})
-		go func() {
-			g.Run(running)
-			close(done)
-		}()
+		var tasks sync.WaitGroup
+		tasks.Go(func() { g.Run(running) })
+		tasks.Go(func() { l.watch(running, log, watchEvery) })
 		err = o.serveUntil(ctx, public, metrics)
 		stop()
-		<-done
+		tasks.Wait()
 		return err
 	})
 }
