@@ -714,6 +714,9 @@ func (f *follower) commit(ctx context.Context, p position, c *change, asked time
 // keep keeps the revocations and retirements among entries of blocks on which
 // the endpoints do not agree yet.
 func (f *follower) keep(ctx context.Context, entries []entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
 	var version uint64
 	err := f.db.Change(ctx, func(tx *sql.Tx) error {
 		news := int64(0)
