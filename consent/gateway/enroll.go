@@ -195,7 +195,7 @@ func (e *Enrollments) endRetired(ctx context.Context) (n int, err error) {
 
 // patientOf is consent.Holder's Patient.
 func (g *Gateway) patientOf(ctx context.Context, account common.Address) (patient string, err error) {
-	err = g.db.QueryRowContext(ctx, "SELECT patient FROM gateway_enrollments WHERE account = $1 AND ended = 0", account[:]).Scan(&patient)
+	err = g.findPatient.QueryRowContext(ctx, account[:]).Scan(&patient)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", consent.ErrUnknownPatient
 	}

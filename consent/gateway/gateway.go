@@ -15,6 +15,7 @@ package gateway
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,6 +77,8 @@ type Gateway struct {
 	journal  *journal
 	upstream *upstream
 	metrics  *metrics
+
+	findPatient, findSession *sql.Stmt
 
 	sessions  *lru.Cache[string, *session] // by id
 	proofKeys *lru.Cache[string, *proofKey]
@@ -145,6 +148,14 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		Domain: config.Domain, Account: config.Holder, MaxAge: config.MaxAge, Verified: g.verified,
 		Patient: g.patientOf, View: ledger.State, Evaluable: fhir.Evaluable, Remember: g.remember,
 	}
+	var err error
+	if g.findPatient, err = db.Prepare("SELECT patient FROM gateway_enrollments WHERE account = $1 AND ended = 0"); err != nil {
+		return nil, err
+	}
+	if g.findSession, err = db.Prepare("SELECT patient, access, ends FROM gateway_sessions WHERE id = $1"); err != nil {
+		g.findPatient.Close()
+		return nil, err
+	}
 	g.metrics = newMetrics(g)
 	go g.journal.run()
 	return g, nil
@@ -195,4 +206,8 @@ func every(ctx context.Context, interval time.Duration, do func()) {
 
 // Close writes what requests wait for, and ends the gateway. The database stays
 // its caller's to close.
-func (g *Gateway) Close() { g.journal.close() }
+func (g *Gateway) Close() {
+	g.journal.close()
+	g.findPatient.Close()
+	g.findSession.Close()
+}

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -32,8 +33,9 @@ type session struct {
 	purpose string         // of its scopes
 	ends    uint64         // of the token, unix seconds
 
-	examination *consent.Examination
 	need        consent.Entries
+	examined    sync.Once
+	examination *consent.Examination // once it was examined
 	standing    atomic.Pointer[standing]
 }
 
@@ -126,7 +128,7 @@ func (g *Gateway) sessionOfToken(ctx context.Context, token string) (*session, e
 	var patient string
 	var document []byte
 	var ends uint64
-	err = g.db.QueryRowContext(ctx, "SELECT patient, access, ends FROM gateway_sessions WHERE id = $1", []byte(id)).Scan(&patient, &document, &ends)
+	err = g.findSession.QueryRowContext(ctx, []byte(id)).Scan(&patient, &document, &ends)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, errNoToken
 	} else if err != nil {
@@ -141,26 +143,24 @@ func (g *Gateway) sessionOfToken(ctx context.Context, token string) (*session, e
 		return nil, err
 	}
 	s.id, s.ends = id, ends
-	g.examine(s)
+	s.need = g.examine(s).Entries()
 	g.sessions.Add(id, s)
 	return s, nil
 }
 
-func (g *Gateway) examine(s *session) {
-	s.examination = consent.Examine(s.access, g.verified)
-	s.need = s.examination.Entries()
+// examine gives what is needed to decide the session again. Many are never
+// decided again.
+func (g *Gateway) examine(s *session) *consent.Examination {
+	s.examined.Do(func() { s.examination = consent.Examine(s.access, g.verified) })
+	return s.examination
 }
 
 // begin gives the session an id and an end, and puts it into the database
-// together with the note of it.
-func (g *Gateway) begin(ctx context.Context, s *session, n notice) error {
+// together with the note of it. document is its access.
+func (g *Gateway) begin(ctx context.Context, s *session, document []byte, n notice) error {
 	id := make([]byte, sessionID)
 	rand.Read(id)
 	s.id, s.ends = string(id), min(g.now()+tokenLife, s.expires())
-	document, err := s.access.MarshalJSON()
-	if err != nil {
-		return err
-	}
 	r, err := g.logged(ctx, s, n)
 	if err != nil {
 		return err
@@ -280,7 +280,7 @@ func (g *Gateway) decide(ctx context.Context, s *session, enrollments uint64) *d
 	if state.Age > g.MaxAge {
 		return tooOld(state)
 	}
-	verdict, err := s.examination.Decide(state, now)
+	verdict, err := g.examine(s).Decide(state, now)
 	if err != nil {
 		return unavailable(err)
 	}

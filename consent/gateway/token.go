@@ -37,7 +37,7 @@ func (g *Gateway) serveToken(w http.ResponseWriter, r *http.Request) *denial {
 		w.Header().Set("Allow", http.MethodPost)
 		return &denial{status: http.StatusMethodNotAllowed, code: "invalid_request", outcome: "BadRequest", clause: "tokens are asked for by POST"}
 	}
-	access, d := g.readExchange(w, r)
+	access, document, d := g.readExchange(w, r)
 	if d != nil {
 		return d
 	}
@@ -60,11 +60,11 @@ func (g *Gateway) serveToken(w http.ResponseWriter, r *http.Request) *denial {
 		}
 		return d
 	}
-	return g.exchange(w, r, access, binding, enrollments)
+	return g.exchange(w, r, access, document, binding, enrollments)
 }
 
 // exchange decides the access and answers with a token, or says why not.
-func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, access *consent.AccessDocument, binding common.Hash, enrollments uint64) *denial {
+func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, access *consent.AccessDocument, document []byte, binding common.Hash, enrollments uint64) *denial {
 	ctx, version := r.Context(), g.ledger.Version()
 	holder := g.holder
 	s := sessionOf(access)
@@ -73,6 +73,11 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, access *conse
 	holder.Patient = func(ctx context.Context, grantor common.Address) (patient string, err error) {
 		s.patient, err = g.patientOf(ctx, grantor)
 		return s.patient, err
+	}
+	var need consent.Entries
+	holder.View = func(ctx context.Context, all consent.Entries) (consent.State, error) {
+		need = all
+		return g.ledger.State(ctx, all)
 	}
 	now := g.now()
 	answer, err := holder.Answer(ctx, access, binding, now)
@@ -94,10 +99,10 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, access *conse
 	if s, err = newSession(answer.Patient, access); err != nil {
 		return unavailable(err)
 	}
-	g.examine(s)
+	s.need = need
 	n.Outcome = fhir.Permitted
 	s.standing.Store(&standing{version, enrollments, now, min(s.expires(), now+tokenLife, now+g.MaxAge-answer.State.Age+1), answer.State.Block})
-	if err := g.begin(ctx, s, n); err != nil {
+	if err := g.begin(ctx, s, document, n); err != nil {
 		return unavailable(err)
 	}
 	servedOf(ctx).outcome = n.Outcome
@@ -133,10 +138,10 @@ func scopes(access *consent.AccessDocument) string {
 	return strings.Join(all, " ")
 }
 
-// readExchange reads the form of a request for a token.
-func (g *Gateway) readExchange(w http.ResponseWriter, r *http.Request) (*consent.AccessDocument, *denial) {
-	fail := func(code, format string, args ...any) (*consent.AccessDocument, *denial) {
-		return nil, &denial{status: http.StatusBadRequest, code: code, outcome: "BadRequest", clause: fmt.Sprintf(format, args...)}
+// readExchange reads the form of a request for a token: the access, and its text.
+func (g *Gateway) readExchange(w http.ResponseWriter, r *http.Request) (*consent.AccessDocument, []byte, *denial) {
+	fail := func(code, format string, args ...any) (*consent.AccessDocument, []byte, *denial) {
+		return nil, nil, &denial{status: http.StatusBadRequest, code: code, outcome: "BadRequest", clause: fmt.Sprintf(format, args...)}
 	}
 	kinds := r.Header.Values("Content-Type")
 	if len(kinds) != 1 || r.Header.Get("Content-Encoding") != "" {
@@ -150,7 +155,7 @@ func (g *Gateway) readExchange(w http.ResponseWriter, r *http.Request) (*consent
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTokenRequest))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-		return nil, &denial{status: http.StatusRequestEntityTooLarge, code: "invalid_request", outcome: "TooLarge", clause: "the request for a token is too large"}
+		return nil, nil, &denial{status: http.StatusRequestEntityTooLarge, code: "invalid_request", outcome: "TooLarge", clause: "the request for a token is too large"}
 	} else if err != nil {
 		return fail("invalid_request", "the body breaks off")
 	}
@@ -183,7 +188,7 @@ func (g *Gateway) readExchange(w http.ResponseWriter, r *http.Request) (*consent
 	if err != nil {
 		return fail("invalid_request", "subject_token: %s", err)
 	}
-	return access, nil
+	return access, document, nil
 }
 
 // parseForm reads application/x-www-form-urlencoded, each name at most once;
