@@ -129,7 +129,7 @@ func TestImportsPointInward(t *testing.T) {
 // does without network, disk, clock and randomness, that part is named.
 var pure = map[string][]string{
 	"bytes": nil, "cmp": nil, "context": {"Context"}, "encoding/binary": nil, "encoding/hex": nil, "errors": nil, "fmt": {"Errorf", "Fprintf", "Sprintf", "Stringer"},
-	"io": nil, "math/big": nil, "slices": nil, "strconv": nil, "strings": nil, "unicode": nil, "unicode/utf8": nil,
+	"io": nil, "maps": nil, "math/big": nil, "slices": nil, "strconv": nil, "strings": nil, "unicode": nil, "unicode/utf8": nil,
 	"net/netip": {"ParseAddr"}, "net/url": {"Parse", "URL"}, "path": nil, // to read an address, never to call it
 	"crypto": {"SHA256"}, "crypto/ecdsa": {"PrivateKey"}, "crypto/hkdf": nil, "crypto/sha256": nil,
 	"crypto/rand":                            {"Int"},             // from the randomness that it is given
