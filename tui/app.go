@@ -30,7 +30,7 @@ const (
 	loadLimit = 30 * time.Second
 	headLimit = 5 * time.Second
 	signLimit = 20 * time.Second
-	postLimit = 2 * time.Minute
+	postLimit = 5 * time.Minute // relays may keep it waiting, one after the other
 	fileLimit = 5 * time.Second
 	mailLimit = 10 * time.Minute // it waits for letters
 	sendLimit = time.Minute

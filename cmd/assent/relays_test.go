@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/devchain"
 	"github.com/assent-wallet/assent/consent/relay"
+	"github.com/assent-wallet/assent/wallet"
 )
 
 // fakeRelay answers as an honest, a lying or a silent relay would.
@@ -149,4 +152,107 @@ func TestRelaysAreNotBelieved(t *testing.T) {
 func randomHash() (h common.Hash) {
 	rand.Read(h[:])
 	return h
+}
+
+// The terminal app waits for letters at all relays at once, whichever of them
+// does not answer.
+func TestLettersAreAwaited(t *testing.T) {
+	embedded, err := devchain.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := embeddedChain(&app{stderr: io.Discard}, embedded)
+	defer c.close()
+	if _, err := c.Deploy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(nil)
+	url := "http://" + server.Listener.Addr().String()
+	running, stop := context.WithCancel(context.Background())
+	r, err := relay.Open(running, sponsor{c.latest}, relay.Options{
+		Database: filepath.Join(t.TempDir(), "relay.db"), Account: common.Address{1}, Domain: c.domain, URL: url, Interval: time.Second, Finality: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() { r.Run(running) })
+	server.Config.Handler = r.Handler()
+	server.Start()
+	defer func() {
+		r.Stop()
+		server.Close()
+		stop()
+		all.Wait()
+		r.Close()
+	}()
+	client, err := relay.NewClient(url, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.relays = []*relay.Client{client}
+
+	store, err := wallet.OpenStore(t.Context(), filepath.Join(t.TempDir(), wallet.StoreFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	newWallet := func() *wallet.Wallet {
+		entropy := randomHash()
+		key, err := wallet.NewKey(entropy[:16])
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents, err := store.Documents(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &wallet.Wallet{Signer: key, Documents: documents, Registry: c, Domain: c.domain, Now: time.Now}
+	}
+	patient, clinic := newWallet(), newWallet()
+	if came, err := collect(t.Context(), patient, c.mailboxes()); err != nil || len(came) != 0 {
+		t.Fatal(came, err)
+	}
+	came := make(chan int, 1)
+	all.Go(func() {
+		n, err := c.awaitLetters(t.Context(), patient)
+		if err != nil {
+			t.Error(err)
+		}
+		came <- n
+	})
+	request, err := clinic.Request(t.Context(), consent.Request{
+		Patient: patient.Signer.Address(), Holders: []common.Address{{}}, Expires: uint64(time.Now().Add(time.Hour).Unix()),
+		Scopes: []consent.Scope{{Resource: "Observation", Interactions: consent.Read, Purpose: "TREAT"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := clinic.Send(t.Context(), c.mailboxes(), patient.Signer.Address(), &consent.Letter{Requests: []consent.RequestDocument{*request}}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case n := <-came:
+		if n != 1 {
+			t.Errorf("%d came", n)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody was told of the letter")
+	}
+	if waiting, err := patient.Waiting(t.Context()); err != nil || len(waiting) != 1 {
+		t.Errorf("%v, %v", waiting, err)
+	}
+	// With one relay away, what comes to the other is taken, and it is said.
+	gone, err := relay.NewClient("http://127.0.0.1:1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.relays = []*relay.Client{gone, client}
+	if _, err := clinic.Send(t.Context(), c.mailboxes(), patient.Signer.Address(), &consent.Letter{Requests: []consent.RequestDocument{*request}}); err != nil {
+		t.Fatal(err)
+	}
+	n, err := c.awaitLetters(t.Context(), patient)
+	if n != 1 || err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("%d came, %v", n, err)
+	}
 }
