@@ -384,6 +384,14 @@ func TestQuery(t *testing.T) {
 			t.Errorf("%s?%s: searches\n%s, want\n%s", c.kind, c.query, got, c.searches)
 		}
 	}
+	restricted, err := NewQuery("Communication", nil, "p", base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restricted.Restrict(func(parameter string) bool { return parameter == "recipient" })
+	if got := strings.Join(restricted.Searches(9), " | "); got != "_count=9&subject=Patient%2Fp | _count=9&recipient=Patient%2Fp" {
+		t.Errorf("restricted it searches %s", got)
+	}
 	e := NewExcerpt("p", base)
 	q, err := NewQuery("Observation", url.Values{"code": {"x"}}, "p", base)
 	if err != nil {

@@ -216,6 +216,16 @@ func (q *Query) Searches(count int) []string {
 	return searches
 }
 
+// Restrict leaves out searches by parameters of the compartment that the server
+// does not have, but for the first one.
+func (q *Query) Restrict(has func(parameter string) bool) {
+	for i := len(q.ties) - 1; i > 0; i-- {
+		if !has(q.ties[i].name) {
+			q.ties = slices.Delete(q.ties, i, i+1)
+		}
+	}
+}
+
 // Matches tells whether a resource that the server gave for one of the Searches
 // is what was asked for, and was not found by one of those before: whatever the
 // server ignored is evaluated again. Whose it is, the rules say.

@@ -41,9 +41,13 @@ func (f *front) everything(w http.ResponseWriter, r *http.Request, s *session, w
 		if err != nil {
 			return out.fail(err)
 		}
+		if !f.upstream.has(r.Context(), kind, "") {
+			continue
+		}
+		query.Restrict(func(parameter string) bool { return f.upstream.has(r.Context(), kind, parameter) })
 		walk := walk{front: f, session: s, query: query, out: out}
 		for i, search := range query.Searches(window) {
-			if err := walk.all(r.Context(), cursor{Search: i, At: kind + "?" + search}); err != nil {
+			if err := walk.all(r.Context(), cursor{Search: i, At: kind + "?" + search}, true); err != nil {
 				return out.fail(err)
 			}
 		}

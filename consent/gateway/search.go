@@ -170,6 +170,7 @@ func (f *front) page(w http.ResponseWriter, r *http.Request, s *session, what *a
 	}
 	first := at.At == ""
 	out := f.bundle(w, r, s, what)
+	query.Restrict(func(parameter string) bool { return f.upstream.has(r.Context(), at.Type, parameter) })
 	walk := walk{front: f, session: s, query: query, out: out, left: count, limited: true, given: make(map[string]bool)}
 	self := f.public + "/" + at.Type
 	if at.Query != "" {
@@ -181,10 +182,11 @@ func (f *front) page(w http.ResponseWriter, r *http.Request, s *session, what *a
 		return errCursor
 	}
 	for ; at.Search < len(searches) && walk.more == nil; at.Search++ {
-		if at.At == "" {
+		fresh := at.At == ""
+		if fresh {
 			at.At = at.Type + "?" + searches[at.Search]
 		}
-		if err := walk.all(r.Context(), at); err != nil {
+		if err := walk.all(r.Context(), at, fresh); err != nil {
 			return out.fail(err)
 		}
 		at.At, at.Skip = "", 0
@@ -222,16 +224,21 @@ const (
 )
 
 // all goes through the pages of a search of the FHIR server, from a cursor on,
-// until there is more than the answer has room for.
-func (w *walk) all(ctx context.Context, at cursor) error {
+// until there is more than the answer has room for. A fresh search of a type that
+// the server does not have finds nothing.
+func (w *walk) all(ctx context.Context, at cursor, fresh bool) error {
 	for at.At != "" && w.more == nil {
 		if w.pages++; w.pages > pagesAtMost {
 			return fmt.Errorf("%w: its answer has no end", errUpstream)
 		}
 		next, err := w.page(ctx, at)
+		if fresh && errors.Is(err, errNoSearch) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
+		fresh = false
 		if next == at.At {
 			return fmt.Errorf("%w: a page of it leads to itself", errUpstream)
 		}

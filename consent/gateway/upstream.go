@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/lru"
@@ -27,6 +29,12 @@ type upstream struct {
 	root   string // the path of base
 	client *http.Client
 	shared *lru.Cache[string, shared]
+
+	statement struct {
+		sync.Mutex
+		until time.Time
+		types map[string][]string // search parameters by resource type; nil: not known
+	}
 }
 
 // Limits of what the FHIR server may answer.
@@ -165,6 +173,10 @@ func (a *allowance) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// errNoSearch is for a page that is not there: of a type that the server does not
+// have, or one that is over.
+var errNoSearch = fmt.Errorf("%w: it answers a search with %d", errUpstream, http.StatusNotFound)
+
 // search asks for a page of a search. Whoever has it closes it.
 func (u *upstream) search(ctx context.Context, path string) (*searchset, error) {
 	answer, err := u.send(ctx, http.MethodGet, path, nil, "")
@@ -173,6 +185,9 @@ func (u *upstream) search(ctx context.Context, path string) (*searchset, error) 
 	}
 	if answer.StatusCode != http.StatusOK {
 		_, _ = whole(answer)
+		if answer.StatusCode == http.StatusNotFound {
+			return nil, errNoSearch
+		}
 		return nil, fmt.Errorf("%w: it answers a search with %s", errUpstream, answer.Status)
 	}
 	p := &searchset{upstream: u, body: answer.Body, rest: &allowance{answer.Body, maxEntry}}
@@ -328,4 +343,60 @@ func (u *upstream) answers(ctx context.Context) error {
 		return fmt.Errorf("%w: it answers with %s", errUpstream, answer.Status)
 	}
 	return nil
+}
+
+const (
+	statementFor   = 10 * time.Minute
+	statementRetry = time.Minute
+)
+
+// has tells whether the FHIR server has the resource type and, where one is
+// given, the search parameter for it, by its CapabilityStatement. Where that does
+// not say, it is taken to have them.
+func (u *upstream) has(ctx context.Context, kind, parameter string) bool {
+	u.statement.Lock()
+	defer u.statement.Unlock()
+	if now := time.Now(); now.After(u.statement.until) {
+		types, err := u.capabilities(context.WithoutCancel(ctx))
+		u.statement.types, u.statement.until = types, now.Add(statementFor)
+		if err != nil {
+			u.statement.until = now.Add(statementRetry)
+		}
+	}
+	parameters, known := u.statement.types[kind]
+	return len(u.statement.types) == 0 || known && (parameter == "" || len(parameters) == 0 || slices.Contains(parameters, parameter))
+}
+
+func (u *upstream) capabilities(ctx context.Context) (map[string][]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	text, err := u.get(ctx, "metadata")
+	if err != nil {
+		return nil, err
+	}
+	var statement struct {
+		Rest []struct {
+			Mode     string `json:"mode"`
+			Resource []struct {
+				Type        string `json:"type"`
+				SearchParam []struct {
+					Name string `json:"name"`
+				} `json:"searchParam"`
+			} `json:"resource"`
+		} `json:"rest"`
+	}
+	if err := json.Unmarshal(text, &statement); err != nil {
+		return nil, err
+	}
+	types := make(map[string][]string)
+	for _, rest := range statement.Rest {
+		for _, resource := range rest.Resource {
+			names := []string{}
+			for _, p := range resource.SearchParam {
+				names = append(names, p.Name)
+			}
+			types[resource.Type] = names
+		}
+	}
+	return types, nil
 }

@@ -76,3 +76,65 @@ func TestPagesOfOtherServers(t *testing.T) {
 		}
 	}
 }
+
+// A server need not have all types of R4 nor all search parameters, and says so;
+// or says nothing, and answers a search of what it does not have with 404.
+func TestLesserServers(t *testing.T) {
+	statement := func(resources string) string {
+		return `{"resourceType":"CapabilityStatement","rest":[{"mode":"server","resource":[` + resources + `]}]}`
+	}
+	const observations = `{"type":"Observation","searchParam":[{"name":"subject","type":"reference"}]}`
+	for name, c := range map[string]struct {
+		metadata string
+		searches int // of everything
+	}{
+		"one that says all":     {statement(observations + `,{"type":"Flag"}`), 2},
+		"one that says nothing": {`{"resourceType":"CapabilityStatement"}`, 0},
+		"one that is no FHIR":   {`<html>`, 0},
+		"one without":           {"", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked []string
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				kind := strings.TrimPrefix(r.URL.Path, "/")
+				if kind == "metadata" && c.metadata != "" {
+					_, _ = io.WriteString(w, c.metadata)
+					return
+				}
+				asked = append(asked, kind)
+				switch {
+				case kind == "Observation" && r.URL.Query().Has("subject"):
+					_, _ = io.WriteString(w, searchsetText("", `{"resource":`+observed("a", "anna", "")+`}`))
+				case kind == "Observation" && c.searches > 0:
+					w.WriteHeader(http.StatusBadRequest) // it has no such parameter
+				default:
+					w.WriteHeader(http.StatusNotFound)
+				}
+			}))
+			t.Cleanup(server.Close)
+			d := newDesk(t, server.URL).as("session", "anna", scoped(t, 0, 0, 0, "patient/*.s"))
+			if got := d.found("Patient/anna/$everything"); len(got) != 1 || c.searches > 0 && len(asked) != c.searches || c.searches == 0 && len(asked) < 60 {
+				t.Errorf("everything is %v, by %d searches", got, len(asked))
+			}
+			if got := d.found("Observation"); len(got) != 1 {
+				t.Errorf("the observations are %v", got)
+			}
+			if got := d.found("Goal"); len(got) != 0 {
+				t.Errorf("the goals are %v", got)
+			}
+		})
+	}
+	// A page that is over is not the end.
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("page") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, _ = io.WriteString(w, searchsetText("Observation?page=2", `{"resource":`+observed("a", "anna", "")+`}`))
+	}))
+	t.Cleanup(server.Close)
+	d := newDesk(t, server.URL).as("session", "anna", scoped(t, 0, 0, 0, "patient/Observation.s"))
+	if answer := d.do("GET", "Observation", ""); answer.status != http.StatusBadGateway {
+		t.Errorf("an answer that is cut short is answered with %d", answer.status)
+	}
+}
