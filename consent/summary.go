@@ -3,7 +3,6 @@ package consent
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -128,8 +127,13 @@ func (s *Summary) grantees(keys *keys) string {
 	if len(s.Grantees) > summaryShown {
 		return plural(len(s.Grantees), "key")
 	}
+	var grantees []common.Address
+	for grantee := range s.Grantees {
+		grantees = append(grantees, grantee)
+	}
+	slices.SortFunc(grantees, common.Address.Cmp)
 	var named []string
-	for _, grantee := range slices.SortedFunc(maps.Keys(s.Grantees), common.Address.Cmp) {
+	for _, grantee := range grantees {
 		named = append(named, keys.name("key", grantee))
 	}
 	return join(named, "and")
