@@ -214,8 +214,12 @@ func left(seconds uint64) string {
 }
 
 // who names an account in at most w cells: what it calls itself, or its address
-// where it does not, or where another calls itself so.
+// where it does not, or where another calls itself so. Nobody's name can look like
+// the word for the wallet's own, since names are in quotation marks.
 func (m *Model) who(account common.Address, w int) string {
+	if m.session != nil && account == m.session.Wallet.Signer.Address() {
+		return cut("yourself", w)
+	}
 	name := m.state.Names[account]
 	if strings.Trim(consent.Quote(name), "“ ”") == "" {
 		return cut(short(account), w)

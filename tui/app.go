@@ -444,7 +444,7 @@ func (m *Model) look() tea.Cmd {
 
 // unlock opens the session, and asks for a password first where one is needed.
 func (m *Model) unlock() tea.Cmd {
-	if m.status.Profile.Secret != wallet.InFile {
+	if !m.status.Password {
 		return m.openSession(nil)
 	}
 	if len(m.over) > 0 {

@@ -38,6 +38,7 @@ type Door interface {
 type Status struct {
 	Wallet   string // the name of the wallet in use; empty: there is none
 	Profile  wallet.Profile
+	Password bool     // has to be typed to open the wallet: else Open takes nil
 	Network  string   // the one in use
 	Networks []string // all that can be chosen
 }

@@ -180,7 +180,7 @@ func (l *lines) run() error {
 // unlock opens the wallet, and goes on with what was not finished.
 func (l *lines) unlock() (err error) {
 	var password []byte
-	if l.m.status.Profile.Secret == wallet.InFile {
+	if l.m.status.Password {
 		if password, err = l.password("The password of the wallet " + l.m.status.Wallet); err != nil {
 			return err
 		}

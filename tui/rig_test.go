@@ -251,7 +251,7 @@ func (d *testDoor) Keep(_ context.Context, entropy, password []byte, restored bo
 	d.status.Wallet, d.status.Profile.Secret = "default", wallet.InKeyring
 	d.status.Profile.Address = keyOf(d.t, entropy).Address()
 	if password != nil {
-		d.status.Profile.Secret, d.password = wallet.InFile, string(password)
+		d.status.Profile.Secret, d.status.Password, d.password = wallet.InFile, true, string(password)
 	}
 	return nil
 }

@@ -65,7 +65,11 @@ func runGrants(ctx context.Context, a *app) error {
 		return errors.Join(damaged, a.result(list, func(out io.Writer) {
 			rows := [][]string{{"ID", "STATE", "", "WHO", "UNTIL", "SCOPES"}}
 			for _, g := range list {
-				rows = append(rows, []string{g.ID[:10], g.State, preposition[g.Direction], nameAndAddress(g.Name, g.With), day(g.Expires), fmt.Sprint(g.Scopes)})
+				who := nameAndAddress(g.Name, g.With)
+				if g.With == w.Signer.Address().Hex() {
+					who = "yourself"
+				}
+				rows = append(rows, []string{g.ID[:10], g.State, preposition[g.Direction], who, day(g.Expires), fmt.Sprint(g.Scopes)})
 			}
 			table(out, rows)
 		}))

@@ -77,6 +77,7 @@ func (d *door) Look(context.Context) (tui.Status, error) {
 	if errors.Is(err, wallet.ErrNoWallet) {
 		err = nil
 	}
+	status.Password = status.Profile.Secret == wallet.InFile && d.passwordFile == ""
 	return status, err
 }
 
@@ -96,7 +97,11 @@ func (d *door) Open(ctx context.Context, password []byte) (session *tui.Session,
 	if err != nil {
 		return nil, err
 	}
-	key, err := wallet.Unlock(ctx, d.keeperWith(password), name, profile.Address)
+	keeper := d.keeperWith(password)
+	if password == nil && profile.Secret == wallet.InFile {
+		keeper = d.keeper(wallet.InFile) // with the password file
+	}
+	key, err := wallet.Unlock(ctx, keeper, name, profile.Address)
 	if err != nil {
 		return nil, err
 	}
