@@ -47,8 +47,18 @@ var schema = []string{`
 // OpenDatabase opens the gateway's database at a location that database.Open
 // takes. All gateways of a data holder share one.
 func OpenDatabase(ctx context.Context, location string) (*database.DB, error) {
-	return database.Open(ctx, location, "gateway", schema)
+	db, err := database.Open(ctx, location, "gateway", schema)
+	if err == nil && !db.Postgres() {
+		// A connection that is made anew costs more than what is asked of it.
+		db.SetMaxOpenConns(readers)
+		db.SetMaxIdleConns(readers)
+	}
+	return db, err
 }
+
+// readers is how many connections to SQLite there are: few, as each keeps pages in
+// memory, and no look takes long.
+const readers = 8
 
 // rows gives the placeholders of n rows of a statement: ($1,$2),($3,$4).
 func rows(n, columns int) string {
