@@ -424,6 +424,24 @@ func attacks() []attack {
 		{name: "what is referred to is something else", path: "Observation/sodium", status: 404, as: missing, lie: func(c *careless) {
 			c.resources["Practitioner/doc"] = `{"resourceType":"Practitioner","id":"other"}`
 		}},
+		{name: "the server keeps it to itself", path: "Observation/mood", status: 404, as: missing, lie: func(c *careless) {
+			c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if strings.Contains(r.URL.Path, "mood") {
+					http.Error(w, "SECRET", http.StatusForbidden)
+					return true
+				}
+				return false
+			}
+		}},
+		{name: "what is referred to is kept", path: "Observation/sodium", status: 404, as: missing, lie: func(c *careless) {
+			c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if strings.Contains(r.URL.Path, "Practitioner") {
+					http.Error(w, "SECRET", http.StatusForbidden)
+					return true
+				}
+				return false
+			}
+		}},
 		{name: "the server fails", path: "Observation/sodium", status: 502, lie: failing},
 		{name: "the server fails in a search", path: "Observation", status: 502, lie: failing},
 		{name: "the server leads elsewhere", path: "Observation/sodium", status: 502, lie: func(c *careless) {

@@ -59,6 +59,11 @@ func (f *front) judged(ctx context.Context, s *session, interaction consent.Inte
 		return nil, errScope(interaction, kind)
 	}
 	text, err := f.upstream.get(ctx, path)
+	if status, ok := errors.AsType[statusError](err); ok && status.ofResource() {
+		// It would tell that something is there.
+		f.complain(ctx, "read", err)
+		return nil, errNotFound
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -116,7 +116,22 @@ func (u *upstream) get(ctx context.Context, path string) ([]byte, error) {
 	case answer.StatusCode == http.StatusNotFound, answer.StatusCode == http.StatusGone:
 		return nil, nil
 	}
-	return nil, fmt.Errorf("%w: it answers a read with %s", errUpstream, answer.Status)
+	return nil, fmt.Errorf("%w: it answers a read with %w", errUpstream, statusError(answer.StatusCode))
+}
+
+// statusError is a status of HTTP that is no success.
+type statusError int
+
+func (s statusError) Error() string { return fmt.Sprintf("%d %s", int(s), http.StatusText(int(s))) }
+
+// ofResource tells whether the status may have to do with the resource that was
+// asked for, and not with the gateway or the state of the server.
+func (s statusError) ofResource() bool {
+	switch s {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusUnavailableForLegalReasons:
+		return true
+	}
+	return false
 }
 
 // whole reads an answer to its end, so that the connection serves again.
