@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/assent-wallet/assent/consent/fhir"
 )
@@ -752,6 +753,22 @@ func TestAttackWithoutLog(t *testing.T) {
 		answer := d.do(a.method, a.path, a.body, a.header...)
 		if answer.status != http.StatusServiceUnavailable || bytes.Contains(answer.body, []byte("sodium")) || len(c.writes) > 0 || answer.header.Get("Etag") != "" {
 			t.Errorf("%s %s: %d %v %s, and the server was told %q", a.method, a.path, answer.status, answer.header, answer.body, c.writes)
+		}
+	}
+}
+
+// A miss takes as long whatever the gateway had to look up for it: its time is
+// rounded up.
+func TestAttackByTime(t *testing.T) {
+	c := attackedServer(t)
+	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, attackScope))
+	for _, name := range []string{"Observation/missing", "Observation/berts", "Observation/mood", "Observation/far"} {
+		began := time.Now()
+		if answer := d.do("GET", name, ""); answer.status != http.StatusNotFound {
+			t.Errorf("%s: %d", name, answer.status)
+		}
+		if took := time.Since(began); took < missStep {
+			t.Errorf("%s is answered after %s", name, took)
 		}
 	}
 }
