@@ -51,21 +51,49 @@ func (k *Key) batchGrant(domain consent.Domain, grant consent.Grant, provisions 
 	if grant.Provisions, document.Provisions, err = consent.Disclose(random, provisions); err != nil {
 		return nil, err
 	}
-	grant.Revocations = make([]common.Hash, 0, 4)
-	for _, s := range []consent.Switch{
-		consent.GrantSwitch(domain, grant.Provisions),
-		consent.GranteeSwitch(domain, grant.Grantee, epochs.Grantee),
-		consent.AllSwitch(domain, epochs.All),
-		consent.BatchSwitch(domain, batch),
-	} {
+	own, err := k.revocations(consent.GrantSwitch(domain, grant.Provisions))
+	if err != nil {
+		return nil, err
+	}
+	shared := sharedSwitches{domain, grant.Grantee, epochs, batch}
+	others, known := k.shared.Get(shared)
+	if !known {
+		others, err = k.revocations(
+			consent.GranteeSwitch(domain, grant.Grantee, epochs.Grantee),
+			consent.AllSwitch(domain, epochs.All),
+			consent.BatchSwitch(domain, batch),
+		)
+		if err != nil {
+			return nil, err
+		}
+		k.shared.Add(shared, others)
+	}
+	grant.Revocations = append(own, others...)
+	document.Grant = grant
+	return document, nil
+}
+
+// sharedSwitches are those that the grants of a batch to one grantee have in
+// common.
+type sharedSwitches struct {
+	domain  consent.Domain
+	grantee common.Address
+	epochs  Epochs
+	batch   common.Hash
+}
+
+const rememberedSwitches = 4096
+
+// revocations gives what stands in a grant for the switches. It is no secret.
+func (k *Key) revocations(switches ...consent.Switch) (hashes []common.Hash, err error) {
+	for _, s := range switches {
 		secret, err := k.RevocationSecret(s)
 		if err != nil {
 			return nil, err
 		}
-		grant.Revocations = append(grant.Revocations, consent.Revocation(secret))
+		hashes = append(hashes, consent.Revocation(secret))
 	}
-	document.Grant = grant
-	return document, nil
+	return hashes, nil
 }
 
 // batchContent gives the hash of all that a grant of a batch says.

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 
@@ -83,6 +84,8 @@ type Key struct {
 	mu      sync.RWMutex
 	private *ecdsa.PrivateKey // nil once closed
 	store   [32]byte          // what the documents are sealed under
+
+	shared *lru.Cache[sharedSwitches, []common.Hash] // their revocations
 }
 
 var _ Signer = (*Key)(nil)
@@ -98,7 +101,10 @@ func NewKey(entropy []byte) (*Key, error) {
 }
 
 func newKey(private *ecdsa.PrivateKey) (*Key, error) {
-	k := &Key{address: crypto.PubkeyToAddress(private.PublicKey), private: private}
+	k := &Key{
+		address: crypto.PubkeyToAddress(private.PublicKey), private: private,
+		shared: lru.NewCache[sharedSwitches, []common.Hash](rememberedSwitches),
+	}
 	scalar := crypto.FromECDSA(private)
 	defer clear(scalar)
 	store, err := hkdf.Key(sha256.New, scalar, []byte("assent/v1"), "store", len(k.store))
