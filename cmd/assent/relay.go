@@ -126,19 +126,21 @@ func runRelayServe(ctx context.Context, o *relayServeOptions) error {
 			return err
 		}
 		defer public.listener.Close()
-		if !isLoopback(public.listener.Addr()) {
-			switch {
-			case admission.Open():
-				return usagef("others can reach the relay, and it would pay for all of them: say who may use it with --tokens or --allow")
-			case o.public == "":
-				return usagef("others reach the relay by a name: give --public, such as https://relay.example")
-			}
-		}
-		if o.public == "" {
+		remote := !isLoopback(public.listener.Addr())
+		switch {
+		case o.public == "" && remote:
+			return usagef("others reach the relay by a name: give --public, such as https://relay.example")
+		case o.public == "":
 			o.public = public.url()
+		default:
+			at, err := consent.ParseGatewayURL(o.public)
+			if err != nil {
+				return usagef("--public: %w", err)
+			}
+			remote = remote || at.Scheme == "https" // by what stands before it
 		}
-		if _, err := consent.ParseGatewayURL(o.public); err != nil {
-			return usagef("--public: %w", err)
+		if remote && admission.Open() {
+			return usagef("others can reach the relay, and it would pay for all of them: say who may use it with --tokens or --allow")
 		}
 		known := prometheus.NewRegistry()
 		r, err := relay.Open(ctx, sponsor{c.latest}, relay.Options{

@@ -47,6 +47,19 @@ func (l *ledger) set(change func()) {
 	change()
 }
 
+func (l *ledger) has(root common.Hash) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.anchored[root] != 0
+}
+
+// counted gives how many transactions of each kind there were.
+func (l *ledger) counted() (anchors, reveals int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.anchors, l.reveals
+}
+
 func (l *ledger) post(ctx context.Context, do func()) error {
 	l.mu.Lock()
 	gate := l.gate

@@ -43,12 +43,12 @@ func TestRootsAreAnchored(t *testing.T) {
 		trees := map[common.Hash]int{}
 		for i, a := range got {
 			trees[a.Root]++
-			if consent.Root(roots[i], a.Siblings) != a.Root || chain.anchored[a.Root] == 0 {
+			if consent.Root(roots[i], a.Siblings) != a.Root || !chain.has(a.Root) {
 				t.Errorf("root %d is not proven", i)
 			}
 		}
-		if chain.anchors != len(trees) || len(trees) > len(roots)/4 {
-			t.Errorf("%d transactions for %d trees of %d roots", chain.anchors, len(trees), len(roots))
+		if sent, _ := chain.counted(); sent != len(trees) || len(trees) > len(roots)/4 {
+			t.Errorf("%d transactions for %d trees of %d roots", sent, len(trees), len(roots))
 		}
 		// The same again changes nothing.
 		if err := c.Submit(t.Context(), roots[7]); err != nil {
@@ -97,8 +97,8 @@ func TestSecretsAreRevealed(t *testing.T) {
 			})
 			return done
 		})
-		if chain.reveals > 10 {
-			t.Errorf("%d transactions for %d secrets", chain.reveals, len(secrets))
+		if _, sent := chain.counted(); sent > 10 {
+			t.Errorf("%d transactions for %d secrets", sent, len(secrets))
 		}
 		if err := c.Revoke(t.Context(), make([]common.Hash, relay.MaxSecrets+1)); err == nil {
 			t.Error("too many are taken")
@@ -159,7 +159,7 @@ func TestRestartLosesNothing(t *testing.T) {
 		chain.set(func() { chain.gate = nil })
 		c = start(t, chain, options(location)).client(t)
 		for _, root := range roots {
-			if a, err := c.Anchored(t.Context(), root, patience); err != nil || a == nil || chain.anchored[a.Root] == 0 {
+			if a, err := c.Anchored(t.Context(), root, patience); err != nil || a == nil || !chain.has(a.Root) {
 				t.Errorf("%v, %v", a, err)
 			}
 		}
@@ -180,7 +180,7 @@ func TestProcessesShareTheWork(t *testing.T) {
 			trees := map[common.Hash]bool{}
 			var mu sync.Mutex
 			var all sync.WaitGroup
-			before := chain.anchors
+			before, _ := chain.counted()
 			for i := range 40 {
 				all.Go(func() {
 					root := random()
@@ -200,8 +200,8 @@ func TestProcessesShareTheWork(t *testing.T) {
 				})
 			}
 			all.Wait()
-			if sent := chain.anchors - before; sent != len(trees) {
-				t.Errorf("%d transactions for %d trees", sent, len(trees))
+			if after, _ := chain.counted(); after-before != len(trees) {
+				t.Errorf("%d transactions for %d trees", after-before, len(trees))
 			}
 		}
 		pass(both)
