@@ -165,6 +165,41 @@ func TestAttackAccess(t *testing.T) {
 			}
 		})
 	})
+	t.Run("room that it takes", func(t *testing.T) {
+		w := newWorld(t, t.TempDir()+"/gateway.db")
+		d := w.grant(address(w.clinic), laboratory)
+		stored := func() (bytes int) {
+			t.Helper()
+			if err := w.db.QueryRow("SELECT (SELECT COALESCE(SUM(length(event)), 0) FROM gateway_log) + (SELECT COALESCE(SUM(length(access)), 0) FROM gateway_sessions)").Scan(&bytes); err != nil {
+				t.Fatal(err)
+			}
+			return bytes
+		}
+		// A permitted one, blown up with white space.
+		text, err := w.access(d, nil, laboratory).MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		padded := base64.RawURLEncoding.EncodeToString(append(text, bytes.Repeat([]byte(" "), 500_000)...))
+		if s := w.do(w.exchangeRequest(w.access(d, nil, laboratory), func(f url.Values, _ http.Header) { f.Set("subject_token", padded) })); s.status != http.StatusOK {
+			t.Fatalf("%d %s", s.status, s.body)
+		}
+		if n := stored(); n > 20_000 {
+			t.Errorf("it takes %d bytes", n)
+		}
+		// A malformed one, whose scopes are as long as they can be written.
+		before := stored()
+		long := w.access(d, func(a *consent.AccessDocument) {
+			a.Access.Scopes[0].Filter = "category=" + strings.Repeat("x", 700_000)
+		}, laboratory)
+		w.refused(w.exchange(long), http.StatusBadRequest, "invalid_grant", "Malformed")
+		if n := stored() - before; n < 1000 || n > 4*maxTarget {
+			t.Errorf("it takes %d bytes", n)
+		}
+		if n := len(w.log(address(w.patient))); n != 2 {
+			t.Errorf("%d entries", n)
+		}
+	})
 	t.Run("not evaluable", func(t *testing.T) {
 		w := newWorld(t, t.TempDir()+"/gateway.db")
 		scope := laboratory

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -68,8 +69,15 @@ func (g *Gateway) note(ctx context.Context, s *session, n notice) error {
 	return d
 }
 
+// maxTarget is the most bytes of what was asked for that the log keeps: more than
+// all scopes of an access that is not malformed.
+const maxTarget = 40 << 10
+
 // logged is the notice as a record of the journal.
 func (g *Gateway) logged(ctx context.Context, s *session, n notice) (*record, error) {
+	if len(n.Target) > maxTarget {
+		n.Target = strings.ToValidUTF8(n.Target[:maxTarget], "")
+	}
 	a := fhir.AuditRecord{
 		ID: rand.Text(), Time: g.Now(), Interaction: n.Interaction, Outcome: n.Outcome, Clause: n.Clause,
 		Patient: s.patient, Grantor: s.grantor, Grantee: s.grantee, Holder: g.Holder,

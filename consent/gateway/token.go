@@ -31,6 +31,9 @@ const (
 // links of sixteen scopes fit in a quarter of it.
 const maxTokenRequest = 1 << 20
 
+// plainDocument is up to how many bytes an access is kept as it came.
+const plainDocument = 16 << 10
+
 // serveToken exchanges an access for a token.
 func (g *Gateway) serveToken(w http.ResponseWriter, r *http.Request) *denial {
 	if r.Method != http.MethodPost {
@@ -100,6 +103,11 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, access *conse
 		return unavailable(err)
 	}
 	s.need = need
+	if len(document) > plainDocument {
+		if document, err = access.MarshalJSON(); err != nil { // without white space
+			return unavailable(err)
+		}
+	}
 	n.Outcome = fhir.Permitted
 	s.standing.Store(&standing{version, enrollments, now, min(s.expires(), now+tokenLife, now+g.MaxAge-answer.State.Age+1), answer.State.Block})
 	if err := g.begin(ctx, s, document, n); err != nil {
