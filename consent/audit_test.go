@@ -182,3 +182,47 @@ func TestAuditCheckFindsTampering(t *testing.T) {
 		}
 	})
 }
+
+// A patient reads her log at a data holder page by page, and checks that each page
+// follows the one before. That the root of a checkpoint is anchored is for the
+// chain to tell.
+func ExampleAuditDocument_Check() {
+	pages := []string{
+		`{"assent":"audit/1","domain":{"chainId":1337,"registry":"0x5fbdb2315678afecb367f032d93f642f64180aa3"},` +
+			`"holder":"0x2222222222222222222222222222222222222222","account":"0x1111111111111111111111111111111111111111",` +
+			`"entries":[{"number":1,"previous":"0x0000000000000000000000000000000000000000000000000000000000000000",` +
+			`"event":{"resourceType":"AuditEvent","action":"R","outcome":"0"}}],` +
+			`"checkpoint":{"count":0,"head":"0x0000000000000000000000000000000000000000000000000000000000000000","time":0,"proof":[],` +
+			`"root":"0x0000000000000000000000000000000000000000000000000000000000000000"},"next":2}`,
+		`{"assent":"audit/1","domain":{"chainId":1337,"registry":"0x5fbdb2315678afecb367f032d93f642f64180aa3"},` +
+			`"holder":"0x2222222222222222222222222222222222222222","account":"0x1111111111111111111111111111111111111111",` +
+			`"entries":[{"number":2,"previous":"0x15623dc8d802bd214b231055e3a33a66bcc8ed6f4fdf6dc12a416f92a3a36f4b",` +
+			`"event":{"resourceType":"AuditEvent","action":"R","outcome":"4"}}],` +
+			`"checkpoint":{"count":0,"head":"0x0000000000000000000000000000000000000000000000000000000000000000","time":0,"proof":[],` +
+			`"root":"0x0000000000000000000000000000000000000000000000000000000000000000"},"next":0}`,
+	}
+	var head consent.AuditHead // or the one that was kept from last time
+	for _, page := range pages {
+		d, err := consent.ReadAudit(strings.NewReader(page))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if head, _, err = d.Check(head); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Printf("%d entries, to %s\n", head.Number, head.Hash.TerminalString())
+
+	altered, err := consent.ReadAudit(strings.NewReader(strings.Replace(pages[1], "0x15", "0x16", 1)))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, _, err = altered.Check(consent.AuditHead{Number: 1, Hash: common.HexToHash("0x15623dc8d802bd214b231055e3a33a66bcc8ed6f4fdf6dc12a416f92a3a36f4b")})
+	fmt.Println(err)
+	// Output:
+	// 2 entries, to b357bb..032640
+	// entry 2 of the log does not follow the one before, which was altered
+}
