@@ -543,7 +543,8 @@ func (m *Model) mail() tea.Cmd {
 		return nil
 	}
 	m.mailed = m.now()
-	return start(m, "mail", mailLimit, m.session.Collect, func(came int, err error) tea.Cmd {
+	collect := m.session.Collect
+	return start(m, "mail", mailLimit, func(ctx context.Context) (int, error) { return collect(ctx, true) }, func(came int, err error) tea.Cmd {
 		if err != nil {
 			m.trouble = mailTrouble + plain(err)
 		} else if strings.HasPrefix(m.trouble, mailTrouble) {

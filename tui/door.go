@@ -54,10 +54,10 @@ type Session struct {
 	// grant opens them, and gives how many it followed to their end. The error
 	// tells of the others.
 	Audit func(ctx context.Context) (followed int, err error)
-	// Collect takes in the letters of the wallet's mailboxes; where there are none it
-	// waits for one, some minutes at most. It gives how many requests and grants
-	// came. nil: the network has no relay.
-	Collect func(ctx context.Context) (came int, err error)
+	// Collect takes in the letters of the wallet's mailboxes; where there are none
+	// and wait is set, it waits for one, some minutes at most. It gives how many
+	// requests and grants came. nil: the network has no relay.
+	Collect func(ctx context.Context, wait bool) (came int, err error)
 	// Deliver sends a grant to the mailbox of whoever it is given to, and gives the
 	// relay's URL. nil: the network has no relay.
 	Deliver func(ctx context.Context, grant *consent.GrantDocument) (url string, err error)

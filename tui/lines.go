@@ -150,6 +150,7 @@ func (l *lines) run() error {
 		return err
 	}
 	for {
+		l.collect()
 		if err := l.load(); err != nil {
 			l.say("The store does not answer: %s.", plain(err))
 			if again, err := l.confirm("Try again?"); err != nil || !again {
@@ -200,6 +201,21 @@ func (l *lines) unlock() (err error) {
 		l.say("Anchored what was signed before: %s.", count(posted, "grant"))
 	}
 	return nil
+}
+
+// collect takes in what came by letter.
+func (l *lines) collect() {
+	collect := l.m.session.Collect
+	if collect == nil {
+		return
+	}
+	came, err := within(l, sendLimit, func(ctx context.Context) (int, error) { return collect(ctx, false) })
+	if came > 0 {
+		l.say("%s came by letter.", count(came, "document"))
+	}
+	if err != nil {
+		l.say("The mailbox does not answer: %s.", plain(err))
+	}
 }
 
 func (l *lines) load() error {

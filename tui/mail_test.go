@@ -1,8 +1,10 @@
 package tui
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +19,7 @@ func TestRequestsComeByLetter(t *testing.T) {
 	clinic := r.other("Cardiology clinic")
 	letters := make(chan *consent.RequestDocument, 1)
 	var asked atomic.Int32
-	r.m.session.Collect = func(ctx context.Context) (int, error) {
+	r.m.session.Collect = func(ctx context.Context, _ bool) (int, error) {
 		asked.Add(1)
 		select {
 		case request := <-letters:
@@ -64,7 +66,7 @@ func TestRequestsComeByLetter(t *testing.T) {
 func TestSilentMailbox(t *testing.T) {
 	r := newRig(t, Look{}).start()
 	trouble := errors.New("the relay is away")
-	r.m.session.Collect = func(context.Context) (int, error) { return 0, trouble }
+	r.m.session.Collect = func(context.Context, bool) (int, error) { return 0, trouble }
 	look := func() {
 		r.pass(mailRest + time.Second)
 		r.step(tickMsg{})
@@ -75,4 +77,42 @@ func TestSilentMailbox(t *testing.T) {
 	trouble = nil
 	look()
 	r.unseen("the mailbox")
+}
+
+// mailDoor opens to a network that has a relay.
+type mailDoor struct {
+	*testDoor
+	collect func(ctx context.Context, wait bool) (int, error)
+}
+
+func (d *mailDoor) Open(ctx context.Context, password []byte) (*Session, error) {
+	s, err := d.testDoor.Open(ctx, password)
+	if err == nil {
+		s.Collect = d.collect
+	}
+	return s, err
+}
+
+// In plain lines, letters are taken in before each question.
+func TestLinesTakeLetters(t *testing.T) {
+	r := newRig(t, Look{})
+	request := r.asks(r.other("Cardiology clinic"), "pre-operative review", nil, labs)
+	looks := 0
+	d := &mailDoor{r.door, func(ctx context.Context, wait bool) (int, error) {
+		if wait {
+			t.Error("a person waits for letters that may never come")
+		}
+		if looks++; looks > 1 {
+			return 0, errors.New("the relay is away")
+		}
+		_, err := r.door.wallet.Take(ctx, request)
+		return 1, err
+	}}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var out bytes.Buffer
+	if err := RunLines(ctx, d, Options{Now: r.now, Tick: time.Hour}, strings.NewReader("1\n1\n10\n"), &out); err != nil {
+		t.Fatal(err, out.String())
+	}
+	said(t, out.String(), "1 document came by letter", "Answer a request (1 waiting)", "The mailbox does not answer: the relay is away")
 }

@@ -211,9 +211,9 @@ func (m mailbox) Letters(ctx context.Context) ([]wallet.Sealed, error) {
 // letterPatience is how long one waits for a letter before one looks anyway.
 const letterPatience = 5 * time.Minute
 
-// awaitLetters takes in the letters at all relays; where there are none, as soon
-// as one comes. It gives how many requests and grants it took.
-func (c *chain) awaitLetters(ctx context.Context, w *wallet.Wallet) (came int, err error) {
+// letters takes in the letters at all relays; where there are none, and it is to
+// wait, as soon as one comes. It gives how many requests and grants it took.
+func (c *chain) letters(ctx context.Context, w *wallet.Wallet, wait bool) (came int, err error) {
 	take := func() {
 		var received []wallet.Received
 		received, err = collect(ctx, w, c.mailboxes())
@@ -223,7 +223,7 @@ func (c *chain) awaitLetters(ctx context.Context, w *wallet.Wallet) (came int, e
 			}
 		}
 	}
-	if take(); came > 0 || err != nil {
+	if take(); came > 0 || err != nil || !wait {
 		return came, err
 	}
 	waiting, stop := context.WithTimeout(ctx, letterPatience)

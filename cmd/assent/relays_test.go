@@ -215,7 +215,7 @@ func TestLettersAreAwaited(t *testing.T) {
 	}
 	came := make(chan int, 1)
 	all.Go(func() {
-		n, err := c.awaitLetters(t.Context(), patient)
+		n, err := c.letters(t.Context(), patient, true)
 		if err != nil {
 			t.Error(err)
 		}
@@ -251,7 +251,7 @@ func TestLettersAreAwaited(t *testing.T) {
 	if _, err := clinic.Send(t.Context(), c.mailboxes(), patient.Signer.Address(), &consent.Letter{Requests: []consent.RequestDocument{*request}}); err != nil {
 		t.Fatal(err)
 	}
-	n, err := c.awaitLetters(t.Context(), patient)
+	n, err := c.letters(t.Context(), patient, true)
 	if n != 1 || err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("%d came, %v", n, err)
 	}

@@ -143,7 +143,7 @@ func (d *door) Open(ctx context.Context, password []byte) (session *tui.Session,
 		Shut:   shut,
 	}
 	if len(c.relays) > 0 {
-		session.Collect = func(ctx context.Context) (int, error) { return c.awaitLetters(ctx, w) }
+		session.Collect = func(ctx context.Context, wait bool) (int, error) { return c.letters(ctx, w, wait) }
 		session.Deliver = func(ctx context.Context, grant *consent.GrantDocument) (string, error) {
 			return w.Send(ctx, c.mailboxes(), grant.Grant.Grantee, w.Enclose(ctx, grant))
 		}
