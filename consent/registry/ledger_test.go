@@ -27,11 +27,14 @@ type ledger struct {
 	mu     sync.Mutex
 	blocks []*ledgerBlock
 	sent   map[common.Hash]hexutil.Bytes // input of transactions
+	all    map[common.Hash]*ledgerBlock  // those that were dropped among them, which nodes keep for a while
 	made   uint64                        // blocks, so that none is like another
 
-	most  uint64        // blocks that one range may have; 0 is any number
-	calls int           // that were answered
-	fails int           // after how many calls it fails; 0 is never
+	most  uint64 // blocks that one range may have; 0 is any number
+	calls int    // that were answered
+	fails int    // after how many calls it fails; 0 is never
+	when  int    // before which call then is done; 0 is none
+	then  func()
 	mute  chan struct{} // not nil: it does not answer before this is closed
 }
 
@@ -44,7 +47,7 @@ type ledgerBlock struct {
 
 // newLedger is a chain with a first block, now.
 func newLedger() *ledger {
-	l := &ledger{sent: make(map[common.Hash]hexutil.Bytes)}
+	l := &ledger{sent: make(map[common.Hash]hexutil.Bytes), all: make(map[common.Hash]*ledgerBlock)}
 	l.mine()
 	return l
 }
@@ -53,7 +56,7 @@ func newLedger() *ledger {
 func (l *ledger) fork(salt uint64) *ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return &ledger{blocks: slices.Clone(l.blocks), sent: maps.Clone(l.sent), made: l.made + salt<<32}
+	return &ledger{blocks: slices.Clone(l.blocks), sent: maps.Clone(l.sent), all: maps.Clone(l.all), made: l.made + salt<<32}
 }
 
 func (l *ledger) serve(name string) registry.Endpoint {
@@ -93,6 +96,18 @@ func (l *ledger) mine(calls ...[]byte) {
 		}
 	}
 	l.blocks = append(l.blocks, b)
+	l.all[b.hash] = b
+}
+
+// above gives the entries of a block so many below the one with this hash.
+func (l *ledger) above(hash common.Hash, depth uint64) map[string]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.all[hash]
+	for ; depth > 0 && b.number > 0; depth-- {
+		b = l.all[b.parent]
+	}
+	return b.entries
 }
 
 func (l *ledger) mineEmpty(n int) {
@@ -181,6 +196,11 @@ func (s *ledgerService) enter(ctx context.Context) (leave func(), err error) {
 		s.mu.Lock()
 	}
 	s.calls++
+	if s.calls == s.when {
+		s.mu.Unlock()
+		s.then()
+		s.mu.Lock()
+	}
 	if s.fails > 0 && s.calls > s.fails {
 		s.mu.Unlock()
 		return nil, errLedger
@@ -202,12 +222,13 @@ func (s *ledgerService) find(block rpc.BlockNumberOrHash) *ledgerBlock {
 	if number == rpc.LatestBlockNumber {
 		return s.blocks[len(s.blocks)-1]
 	}
-	for _, b := range s.blocks {
-		if byHash && b.hash == hash || !byHash && b.number == uint64(number) {
-			return b
-		}
+	if byHash {
+		return s.all[hash]
 	}
-	return nil
+	if number < 0 || int(number) >= len(s.blocks) {
+		return nil
+	}
+	return s.blocks[number]
 }
 
 func (s *ledgerService) GetBlockByNumber(ctx context.Context, number rpc.BlockNumber, _ bool) (map[string]any, error) {

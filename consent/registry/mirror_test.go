@@ -105,7 +105,8 @@ func TestMirrorIsTheLedger(t *testing.T) {
 		ctx := context.Background()
 		l := newLedger()
 		l.most = rapid.Uint64Range(0, 40).Draw(t, "most blocks of a range")
-		c := registry.New(l.network(rapid.Uint64Range(1, 6).Draw(t, "confirmations")), nil)
+		confirmations := rapid.Uint64Range(1, 6).Draw(t, "confirmations")
+		c := registry.New(l.network(confirmations), nil)
 		defer c.Close()
 		files++
 		path := filepath.Join(folder, fmt.Sprintf("%d.db", files))
@@ -132,6 +133,32 @@ func TestMirrorIsTheLedger(t *testing.T) {
 			for key := range l.blocks[len(l.blocks)-1].entries {
 				possible[key] = true
 			}
+		}
+		// Whenever it is asked, what it says is of the block that it names.
+		ofOneBlock := func() {
+			state, err := m.State(ctx, need)
+			if errors.Is(err, registry.ErrNoCopy) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			latest, confirmed := l.above(state.BlockHash, 0), l.above(state.BlockHash, confirmations-1)
+			for root, at := range state.Anchored {
+				if want := confirmed["anchoredAt"+root.Hex()]; at != want {
+					t.Fatalf("at block %d %s root %s is anchored at %d, want %d", state.Block, state.BlockHash, root, at, want)
+				}
+			}
+			for revocation, at := range state.Revoked {
+				if latest["revokedAt"+revocation.Hex()] != 0 && at == 0 {
+					t.Fatalf("at block %d %s a revocation is missing", state.Block, state.BlockHash)
+				}
+			}
+		}
+		reorg := func(t *rapid.T) {
+			n := rapid.IntRange(1, min(l.length()-1, 80)+1).Draw(t, "blocks") - 1
+			l.drop(n)
+			mine(t, rapid.IntRange(max(n-30, 1), n+2).Draw(t, "new blocks")) // it may be shorter than before
 		}
 		version, last := m.Version(), ""
 		compare := func() {
@@ -184,15 +211,20 @@ func TestMirrorIsTheLedger(t *testing.T) {
 			"mine":     func(t *rapid.T) { mine(t, rapid.IntRange(1, 4).Draw(t, "blocks")) },
 			"far":      func(t *rapid.T) { l.mineEmpty(rapid.IntRange(40, 200).Draw(t, "blocks")); mine(t, 2) },
 			"catch up": func(*rapid.T) { compare() },
-			"reorg": func(t *rapid.T) {
-				n := rapid.IntRange(1, min(l.length()-1, 80)+1).Draw(t, "blocks") - 1
-				l.drop(n)
-				mine(t, rapid.IntRange(max(n-30, 1), n+2).Draw(t, "new blocks")) // it may be shorter than before
-			},
+			"reorg":    reorg,
 			"cut": func(t *rapid.T) {
 				l.set(func(l *ledger) { l.calls, l.fails = 0, rapid.IntRange(1, 30).Draw(t, "calls") })
 				_ = m.CatchUp(ctx)
 				l.set(func(l *ledger) { l.fails = 0 })
+				ofOneBlock()
+			},
+			"reorg meanwhile": func(t *rapid.T) {
+				l.set(func(l *ledger) {
+					l.calls, l.when, l.then = 0, rapid.IntRange(1, 12).Draw(t, "calls"), func() { reorg(t) }
+				})
+				_ = m.CatchUp(ctx)
+				l.set(func(l *ledger) { l.when = 0 })
+				ofOneBlock()
 			},
 			"restart": func(t *rapid.T) {
 				before := m.Version()
@@ -226,6 +258,14 @@ func TestMirrorFollows(t *testing.T) {
 	}
 	if state := stateOf(t, m, needs(1)); state.Anchored[filler("root", 0)] == 0 {
 		t.Error("an anchor that is confirmed does not count at once")
+	}
+	// What is not there is looked for again right away, not at the next turn.
+	began := time.Now()
+	for range 10 {
+		stateOf(t, m, needs(2))
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("ten states with an anchor that is not there took %v", took)
 	}
 	if _, err := c.Revoke(limited(t), []common.Hash{filler("secret", 0)}); err != nil {
 		t.Fatal(err)
@@ -664,6 +704,7 @@ func TestMirrorSignatures(t *testing.T) {
 	}
 	l.set(func(l *ledger) { l.fails = 0 })
 	l.drop(1)
+	l.set(func(l *ledger) { clear(l.all) })
 	l.mine()
 	if _, err := m.State(limited(t), need); err == nil {
 		t.Error("asked at a block that is gone, it answers")
