@@ -195,23 +195,24 @@ func AuditEvent(r AuditRecord) ([]byte, error) {
 		e.OutcomeDesc += ": " + utf8(r.Clause)
 	}
 
-	client := auditAgent{Type: clientRole(token, action == "R"), Who: account(r.Grantee)}
+	grantee, holder := account(r.Grantee), account(r.Holder)
+	client := auditAgent{Type: clientRole(token, action == "R"), Who: grantee}
 	if r.Client != "" {
 		client.Network = &auditNetwork{Address: utf8(r.Client), Type: "2"} // an IP address
 	}
-	server := auditAgent{Type: oneCode(dcm, "110152", "Destination Role ID"), Who: account(r.Holder)}
+	server := auditAgent{Type: oneCode(dcm, "110152", "Destination Role ID"), Who: holder}
 	switch {
 	case token:
 		server.Type = oneCode(securityRole, "authserver", "authorization server")
 	case action == "R":
 		server.Type = oneCode(dcm, "110153", "Source Role ID")
 	}
-	user := auditAgent{Type: oneCode(participationType, "IRCP", "information recipient"), Who: account(r.Grantee), Requestor: true}
+	user := auditAgent{Type: oneCode(participationType, "IRCP", "information recipient"), Who: grantee, Requestor: true}
 	if r.Purpose != "" {
 		user.PurposeOfUse = []codeableConcept{oneCode(actReason, utf8(r.Purpose), "")}
 	}
 	e.Agent = []auditAgent{client, server, user}
-	e.Source.Observer = account(r.Holder)
+	e.Source.Observer = holder
 	e.Source.Type = []coding{{auditSourceType, "4", "Application Server"}}
 	if token {
 		e.Source.Type = []coding{{auditSourceType, "6", "Security Server"}}
