@@ -628,3 +628,70 @@ func mustJSON(d *consent.GrantDocument) []byte {
 	}
 	return text
 }
+
+// More grants than a node is asked about at once are listed and taken back all
+// the same.
+func TestBatchLarge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of grants")
+	}
+	t.Parallel()
+	w := newWorld(t)
+	patient := w.wallet(nil)
+	file := w.study(4100, common.Address{1}, common.Address{2}, common.Address{3})
+	grants := w.mustGive(patient, file)
+	phases := func() map[wallet.Phase]int {
+		t.Helper()
+		listed, err := patient.Grants(t.Context())
+		if err != nil || len(listed) != len(file) {
+			t.Fatalf("%d grants, %v", len(listed), err)
+		}
+		overview, err := patient.Overview(t.Context())
+		if err != nil || overview.Unread != nil || len(overview.Grants) != len(file) {
+			t.Fatalf("the overview: %v, %v", err, overview.Unread)
+		}
+		count := make(map[wallet.Phase]int)
+		for i := range listed {
+			if phase := overview.Grants[i].Phase(); phase != listed[i].Phase() {
+				t.Errorf("the list says %s, and the overview %s", listed[i].Phase(), phase)
+			}
+			count[listed[i].Phase()]++
+		}
+		return count
+	}
+	if got := phases(); got[wallet.PhaseActive] != len(file) {
+		t.Errorf("the grants are %v", got)
+	}
+	found, err := patient.Find(t.Context(), grants[4000].ID().Hex())
+	if err != nil || found.ID() != grants[4000].ID() {
+		t.Fatal(found, err)
+	}
+	if _, err := patient.Find(t.Context(), common.Hash{1}.Hex()); !errors.Is(err, wallet.ErrNotFound) {
+		t.Errorf("an id that nobody has: %v", err)
+	}
+	if err := patient.EndBatch(t.Context(), must(patient.RevokeRows(t.Context(), file.id(), []string{"row 4000", "row 0"}))); err != nil {
+		t.Fatal(err)
+	}
+	if got := phases(); got[wallet.PhaseRevoked] != 2 || got[wallet.PhaseActive] != len(file)-2 {
+		t.Errorf("two rows later the grants are %v", got)
+	}
+	// The switch of a grantee throws those of the batch as well.
+	if err := patient.Revoke(t.Context(), must(patient.RevokeGrantee(t.Context(), common.Address{2}))); err != nil {
+		t.Fatal(err)
+	}
+	if got := phases(); got[wallet.PhaseRevoked] != 2+4100/3 && got[wallet.PhaseRevoked] != 3+4100/3 {
+		t.Errorf("one grantee later the grants are %v", got)
+	}
+	// What is given to it afterwards counts again, in a batch as well.
+	later := rows{w.row(2, "later", w.draft(common.Address{2}, "patient/Device.r"))}
+	if got := w.outcome(patient, w.mustGive(patient, later)[0]); got != consent.Permit {
+		t.Errorf("what is given afterwards is %s", got)
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
