@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"go.uber.org/goleak"
 
 	"github.com/assent-wallet/assent/consent"
 )
@@ -209,6 +211,69 @@ func TestClientAddress(t *testing.T) {
 			t.Errorf("%s, %q: %s in %s", c.remote, c.forwarded, got, network(got))
 		}
 	}
+}
+
+// Run anchors the log and forgets what is over, and once a gateway is closed
+// nothing of it runs on.
+func TestRun(t *testing.T) {
+	location := t.TempDir() + "/gateway.db"
+	w := newWorld(t, location)
+	token, _ := w.session()
+	w.counts(token)
+	before := goleak.IgnoreCurrent()
+	db, err := OpenDatabase(t.Context(), location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := w.Config
+	config.AuditEvery = leastAuditEvery
+	g, err := New(config, db, w.chain, testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan struct{})
+	go func() {
+		g.Run(ctx)
+		close(ran)
+	}()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		found, err := CheckAudit(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found.Checkpoints == 1 && found.Unanchored == 0 && found.Uncovered == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", found)
+		}
+	}
+	left := func() (n int) {
+		t.Helper()
+		if err := db.QueryRow("SELECT (SELECT count(*) FROM gateway_seen) + (SELECT count(*) FROM gateway_sessions) + (SELECT count(*) FROM gateway_used)").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if err := g.journal.forget(t.Context(), w.now()); err != nil || left() < 6 {
+		t.Errorf("what counts is forgotten: %d are left, %v", left(), err)
+	}
+	for i := range 3 * forgetAtOnce { // in several parts
+		if _, err := db.Exec("INSERT INTO gateway_seen (key, until) VALUES ($1, 1)", []byte{byte(i), byte(i >> 8)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := g.journal.forget(t.Context(), w.now()+24*3600); err != nil || left() != 0 {
+		t.Errorf("%d are left, %v", left(), err)
+	}
+	stop()
+	<-ran
+	g.Close()
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	goleak.VerifyNone(t, before)
 }
 
 // What is sent to a client that does not read ends.
