@@ -687,6 +687,32 @@ func TestAttackLoad(t *testing.T) {
 			t.Errorf("%q, %v", answer, err)
 		}
 	})
+	t.Run("many slow bodies", func(t *testing.T) {
+		w := newWorld(t, t.TempDir()+"/gateway.db")
+		for range exchanges + 10 {
+			connection, err := net.Dial("tcp", w.server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer connection.Close()
+			fmt.Fprintf(connection, "POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nsubject_token=")
+		}
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			w.places.Lock()
+			taken := w.places.taken
+			w.places.Unlock()
+			if taken == exchanges+10 {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatalf("%d are there", taken)
+			}
+		}
+		began := time.Now()
+		w.session()
+		if took := time.Since(began); took > bodyPatience/2 {
+			t.Errorf("others wait %s for them", took)
+		}
+	})
 	t.Run("requests that two servers read in two ways", func(t *testing.T) {
 		w := newWorld(t, t.TempDir()+"/gateway.db")
 		token, _ := w.session()
@@ -720,14 +746,31 @@ func TestAttackLoad(t *testing.T) {
 	})
 	t.Run("too many at once", func(t *testing.T) {
 		w := newWorld(t, t.TempDir()+"/gateway.db")
-		for range concurrent {
-			w.slots <- struct{}{}
+		health := w.request("GET", "/health", nil)
+		for i := range concurrent {
+			if !w.enter(fmt.Sprintf("192.0.2.%d", i%200)) {
+				t.Fatalf("place %d is taken", i)
+			}
 		}
-		token := w.request("GET", "/health", nil)
-		w.refused(w.do(token), 503, "", "Busy")
-		<-w.slots
-		if s := w.do(token); s.status != http.StatusOK {
+		w.refused(w.do(health), 503, "", "Busy")
+		w.leave("192.0.2.0")
+		if s := w.do(health); s.status != http.StatusOK {
 			t.Errorf("%d %s", s.status, s.body)
+		}
+	})
+	t.Run("too many of one", func(t *testing.T) {
+		w := newWorld(t, t.TempDir()+"/gateway.db")
+		for i := range concurrentByOne {
+			if !w.enter(fmt.Sprintf("2001:db8::%x", i)) {
+				t.Fatalf("place %d is taken", i)
+			}
+		}
+		if w.enter("2001:db8::ffff") || !w.enter("2001:db8:0:1::1") {
+			t.Error("a client takes the places of others, or gets none for others")
+		}
+		w.leave("2001:db8::1")
+		if !w.enter("2001:db8::ffff") {
+			t.Error("a place is not given back")
 		}
 	})
 	t.Run("guessing", func(t *testing.T) {

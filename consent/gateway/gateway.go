@@ -83,8 +83,12 @@ type Gateway struct {
 	sessions  *lru.Cache[string, *session] // by id
 	proofKeys *lru.Cache[string, *proofKey]
 	limiters  *lru.Cache[string, *rate.Limiter] // by network address
-	slots     chan struct{}
 	exchanges chan struct{}
+	places    struct { // of requests
+		sync.Mutex
+		taken int
+		by    map[string]int // client
+	}
 
 	bodyPatience  time.Duration // how long a client may take to send a body
 	writePatience time.Duration // how long it may take to receive what was written
@@ -139,7 +143,6 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		sessions:  lru.NewCache[string, *session](cachedSessions),
 		proofKeys: lru.NewCache[string, *proofKey](cachedKeys),
 		limiters:  lru.NewCache[string, *rate.Limiter](clients),
-		slots:     make(chan struct{}, concurrent),
 		exchanges: make(chan struct{}, exchanges),
 
 		bodyPatience: bodyPatience, writePatience: writePatience,
@@ -156,6 +159,7 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		g.findPatient.Close()
 		return nil, err
 	}
+	g.places.by = make(map[string]int)
 	g.metrics = newMetrics(g)
 	go g.journal.run()
 	return g, nil

@@ -26,13 +26,16 @@ const (
 	// concurrent is how many requests are served at once; others are asked to come
 	// again.
 	concurrent = 1024
+	// concurrentByOne is how many of them may be of one client, so that whoever is
+	// slow leaves places to others.
+	concurrentByOne = 512
 	// writePatience is how long the client may take to receive what was written.
 	writePatience = 30 * time.Second
 	// bodyPatience is how long it may take to send a body.
 	bodyPatience = 15 * time.Second
 
-	// exchanges is how many accesses are read and decided at once: each may take a
-	// few megabytes. Others wait.
+	// exchanges is how many accesses are taken apart and decided at once: each may
+	// take a few megabytes. Others, whose body has come, wait.
 	exchanges = 128
 
 	// A client that was refused that often where anybody may ask has to wait.
@@ -162,15 +165,37 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	select {
-	case g.slots <- struct{}{}:
-		defer func() { <-g.slots }()
-	default:
+	if !g.enter(s.client) {
 		g.refuse(a, r, &denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", outcome: "Busy"})
 		return
 	}
+	defer g.leave(s.client)
 	if d := g.serve(a, r, s); d != nil {
 		g.refuse(a, r, d)
+	}
+}
+
+// enter takes a place for a request, if there is one.
+func (g *Gateway) enter(client string) bool {
+	client = network(client)
+	g.places.Lock()
+	defer g.places.Unlock()
+	if g.places.taken >= concurrent || g.places.by[client] >= concurrentByOne {
+		return false
+	}
+	g.places.taken++
+	g.places.by[client]++
+	return true
+}
+
+// leave gives it back.
+func (g *Gateway) leave(client string) {
+	client = network(client)
+	g.places.Lock()
+	defer g.places.Unlock()
+	g.places.taken--
+	if g.places.by[client]--; g.places.by[client] == 0 {
+		delete(g.places.by, client)
 	}
 }
 
@@ -199,12 +224,6 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *served) *deni
 		limit := g.limiter(s.client)
 		if limit.Tokens() < 1 {
 			return &denial{status: http.StatusTooManyRequests, code: "temporarily_unavailable", outcome: "TooManyRefusals"}
-		}
-		select {
-		case g.exchanges <- struct{}{}:
-			defer func() { <-g.exchanges }()
-		case <-r.Context().Done():
-			return unavailable(r.Context().Err())
 		}
 		d := map[string]func(http.ResponseWriter, *http.Request) *denial{
 			"/token": g.serveToken, "/revocations": g.serveRevocations, "/retirements": g.serveRetirements,

@@ -143,8 +143,8 @@ func TestBrokenRequest(t *testing.T) {
 	w.refused(w.ask(broken, nil), http.StatusInternalServerError, "", "Broken")
 	token, _ := w.session()
 	w.counts(token)
-	if n := len(w.slots); n != 0 {
-		t.Errorf("%d places are not given back", n)
+	if w.places.taken != 0 || len(w.places.by) != 0 {
+		t.Errorf("%d places are not given back", w.places.taken)
 	}
 }
 

@@ -40,7 +40,17 @@ func (g *Gateway) serveToken(w http.ResponseWriter, r *http.Request) *denial {
 		w.Header().Set("Allow", http.MethodPost)
 		return &denial{status: http.StatusMethodNotAllowed, code: "invalid_request", outcome: "BadRequest", clause: "tokens are asked for by POST"}
 	}
-	access, document, d := g.readExchange(w, r)
+	form, d := readExchange(w, r)
+	if d != nil {
+		return d
+	}
+	select { // only now, so that nobody waits for a body that is slow to come
+	case g.exchanges <- struct{}{}:
+		defer func() { <-g.exchanges }()
+	case <-r.Context().Done():
+		return unavailable(r.Context().Err())
+	}
+	access, document, d := g.subject(form)
 	if d != nil {
 		return d
 	}
@@ -146,30 +156,39 @@ func scopes(access *consent.AccessDocument) string {
 	return strings.Join(all, " ")
 }
 
-// readExchange reads the form of a request for a token: the access, and its text.
-func (g *Gateway) readExchange(w http.ResponseWriter, r *http.Request) (*consent.AccessDocument, []byte, *denial) {
-	fail := func(code, format string, args ...any) (*consent.AccessDocument, []byte, *denial) {
-		return nil, nil, &denial{status: http.StatusBadRequest, code: code, outcome: "BadRequest", clause: fmt.Sprintf(format, args...)}
-	}
+func badRequest(code, format string, args ...any) *denial {
+	return &denial{status: http.StatusBadRequest, code: code, outcome: "BadRequest", clause: fmt.Sprintf(format, args...)}
+}
+
+// readExchange reads the form of a request for a token.
+func readExchange(w http.ResponseWriter, r *http.Request) (map[string]string, *denial) {
 	kinds := r.Header.Values("Content-Type")
 	if len(kinds) != 1 || r.Header.Get("Content-Encoding") != "" {
-		return fail("invalid_request", "want one Content-Type, application/x-www-form-urlencoded, and no Content-Encoding")
+		return nil, badRequest("invalid_request", "want one Content-Type, application/x-www-form-urlencoded, and no Content-Encoding")
 	}
 	if kind, _, err := mime.ParseMediaType(kinds[0]); err != nil || kind != "application/x-www-form-urlencoded" {
-		return fail("invalid_request", "want the Content-Type application/x-www-form-urlencoded")
+		return nil, badRequest("invalid_request", "want the Content-Type application/x-www-form-urlencoded")
 	}
 	if r.URL.RawQuery != "" {
-		return fail("invalid_request", "the parameters of a request for a token stand in its body")
+		return nil, badRequest("invalid_request", "the parameters of a request for a token stand in its body")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTokenRequest))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-		return nil, nil, &denial{status: http.StatusRequestEntityTooLarge, code: "invalid_request", outcome: "TooLarge", clause: "the request for a token is too large"}
+		return nil, &denial{status: http.StatusRequestEntityTooLarge, code: "invalid_request", outcome: "TooLarge", clause: "the request for a token is too large"}
 	} else if err != nil {
-		return fail("invalid_request", "the body breaks off")
+		return nil, badRequest("invalid_request", "the body breaks off")
 	}
 	form, err := parseForm(string(body), "")
 	if err != nil {
-		return fail("invalid_request", "%s", err)
+		return nil, badRequest("invalid_request", "%s", err)
+	}
+	return form, nil
+}
+
+// subject gives the access that a request for a token is about, and its text.
+func (g *Gateway) subject(form map[string]string) (*consent.AccessDocument, []byte, *denial) {
+	fail := func(code, format string, args ...any) (*consent.AccessDocument, []byte, *denial) {
+		return nil, nil, badRequest(code, format, args...)
 	}
 	switch {
 	case form["grant_type"] != GrantType:
