@@ -192,7 +192,30 @@ func (r *Relay) Run(ctx context.Context) {
 // gracefully can. All others are served as before.
 func (r *Relay) Stop() { r.stop.Do(func() { close(r.stopped) }) }
 
-// Handler serves wallets.
+// Handler serves wallets. Bodies are JSON objects, or documents of the Assent
+// protocol (section 8), or a letter's bytes as they are.
+//
+//	GET    /relay                who the relay is: Information
+//	POST   /anchor               {"root": "0x…"}: 202 once it is on disk, also for one that is
+//	GET    /anchor/{root}?wait=s Anchored, or 202 where no block holds it yet
+//	POST   /revoke               {"secrets": ["0x…"]}, at most MaxSecrets: 202 once they are on disk
+//	PUT    /cards/{address}      a card/1 in place of an older one, signed by the address
+//	GET    /cards/{address}      that card/1
+//	POST   /mail/{address}       a sealed letter, at most MaxLetter bytes: 202 once it is on disk
+//	POST   /challenges           {"challenge": "0x…"}, for one proof within two minutes
+//	POST   /sessions/{address}   an access/1 that is a consent.ProofOfAddress to the relay's account, bound to
+//	                             Origin of its URL: {"token": "…", "expires": unix seconds}
+//	GET    /health, /ready       whether it lives; whether database and chain answer
+//
+// and with a session's token as Authorization: Bearer, for the owner's mailbox alone:
+//
+//	GET    /mail                 {"mail": [Letter]}
+//	GET    /mail/{id}            the sealed letter
+//	DELETE /mail/{id}            takes it away; to take away what is gone is no error
+//	GET    /mail/events          server-sent events: mail, with the id of each letter
+//
+// Where admission wants a token, each request has it as TokenHeader. An error is
+// {"error": "…"}.
 func (r *Relay) Handler() http.Handler { return r.handler() }
 
 func (r *Relay) now() int64 { return r.options.Now().Unix() }
