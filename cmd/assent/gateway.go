@@ -32,6 +32,7 @@ type gatewayOptions struct {
 	serveOptions
 	database   string
 	fhir       string
+	fhirToken  string
 	public     string
 	key        string
 	bearer     bool
@@ -65,6 +66,7 @@ by the last address in its X-Forwarded-For.`,
 	o.serveOptions.add(c)
 	flags := c.Flags()
 	flags.StringVar(&o.fhir, "fhir", "", "the base URL of the FHIR server")
+	flags.StringVar(&o.fhirToken, "fhir-token", "", "file of the bearer token that the FHIR server wants, if any")
 	flags.StringVar(&o.public, "public", "", "the base URL at which clients reach the gateway (default where it listens)")
 	flags.StringVar(&o.key, "key", "", "file of the key of its tokens, made where there is none (default among the wallet's)")
 	flags.BoolVar(&o.bearer, "allow-bearer", false, "also give out tokens that are bound to no key: whoever has one can use it")
@@ -74,8 +76,24 @@ by the last address in its X-Forwarded-For.`,
 	return c
 }
 
+// credentials gives the Authorization header for the FHIR server.
+func (o *gatewayOptions) credentials() (string, error) {
+	if o.fhirToken == "" {
+		return "", nil
+	}
+	if _, err := consent.ParseGatewayURL(o.fhir); err != nil {
+		return "", usagef("--fhir-token needs an https URL in --fhir, or this computer: others could read the token on its way")
+	}
+	token, err := readToken(o.fhirToken)
+	return "Bearer " + token, err
+}
+
 func runGateway(ctx context.Context, o *gatewayOptions) error {
 	upstream, err := baseURL("--fhir", o.fhir)
+	if err != nil {
+		return err
+	}
+	credentials, err := o.credentials()
 	if err != nil {
 		return err
 	}
@@ -116,7 +134,7 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 			return err
 		}
 		g, err := gateway.New(gateway.Config{
-			Domain: l.domain, Holder: profile.Address, Upstream: upstream, Public: at,
+			Domain: l.domain, Holder: profile.Address, Upstream: upstream, Credentials: credentials, Public: at,
 			MaxAge: o.maxAge, AllowBearer: o.bearer, AuditEvery: o.auditEvery, Log: log, Now: o.now,
 		}, db, l, key)
 		if err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -269,18 +271,23 @@ func (a *app) deliver(ctx context.Context, w *wallet.Wallet, to common.Address, 
 	return nil
 }
 
-// readToken reads the file of an admission token.
+// bearerToken is what a bearer token looks like (RFC 6750, section 2.1).
+var bearerToken = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
+
+// readToken reads the file of a bearer token, such as one that a relay admits by.
 func readToken(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("read the token: %w", err)
 	}
 	defer file.Close()
-	text := make([]byte, maxToken+1)
-	n, _ := file.Read(text)
-	token := strings.TrimSpace(string(text[:n]))
-	if token == "" || n > maxToken || strings.ContainsAny(token, " \r\n\t") {
-		return "", fmt.Errorf("the file %s holds no token: want one line without spaces", path)
+	text, err := io.ReadAll(io.LimitReader(file, maxToken+1))
+	if err != nil {
+		return "", fmt.Errorf("read the token: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if len(text) > maxToken || !bearerToken.MatchString(token) {
+		return "", fmt.Errorf("the file %s holds no bearer token: want one line without spaces", path)
 	}
 	return token, nil
 }

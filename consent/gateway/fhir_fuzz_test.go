@@ -30,7 +30,7 @@ func FuzzFront(f *testing.F) {
 		f.Fatal(err)
 	}
 	noted := 0
-	desk := &front{upstream: newUpstream(base), public: "https://gateway.example", complain: func(context.Context, string, error) {},
+	desk := &front{upstream: newUpstream(base, ""), public: "https://gateway.example", complain: func(context.Context, string, error) {},
 		note: func(context.Context, *session, notice) error { noted++; return nil }}
 	f.Fuzz(func(t *testing.T, method, target, body, name, value string) {
 		at, err := url.ParseRequestURI(target)

@@ -38,6 +38,7 @@ type Config struct {
 	Domain      consent.Domain
 	Holder      common.Address // the data holder's account, which accesses name
 	Upstream    *url.URL       // base URL of the FHIR server
+	Credentials string         // the Authorization header that the FHIR server wants, such as "Bearer …"; empty: none
 	Public      *url.URL       // base URL of the gateway as clients reach it, without a slash at its end
 	MaxAge      uint64         // seconds; the oldest view of the chain that is decided on
 	AllowBearer bool           // also take accesses that are bound to no key
@@ -139,7 +140,7 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		base:      strings.TrimSuffix(config.Public.EscapedPath(), "/"),
 		verified:  consent.NewVerified(cachedVerified),
 		journal:   openJournal(db),
-		upstream:  newUpstream(config.Upstream),
+		upstream:  newUpstream(config.Upstream, config.Credentials),
 		sessions:  lru.NewCache[string, *session](cachedSessions),
 		proofKeys: lru.NewCache[string, *proofKey](cachedKeys),
 		limiters:  lru.NewCache[string, *rate.Limiter](clients),

@@ -27,6 +27,7 @@ import (
 type upstream struct {
 	base   string // without a slash at its end
 	root   string // the path of base
+	secret string // the Authorization header of each request; may be empty
 	client *http.Client
 	shared *lru.Cache[string, shared]
 
@@ -45,12 +46,12 @@ const (
 	upstreamIdle  = 512         // connections
 )
 
-func newUpstream(base *url.URL) *upstream {
+func newUpstream(base *url.URL, credentials string) *upstream {
 	u := *base
 	u.RawQuery, u.Fragment = "", ""
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 	return &upstream{
-		base: u.String(), root: u.EscapedPath(),
+		base: u.String(), root: u.EscapedPath(), secret: credentials,
 		shared: lru.NewCache[string, shared](sharedCount),
 		client: &http.Client{
 			Transport: &http.Transport{
@@ -89,6 +90,9 @@ func (u *upstream) send(ctx context.Context, method, path string, body []byte, m
 	}
 	if match != "" {
 		r.Header.Set("If-Match", match)
+	}
+	if u.secret != "" {
+		r.Header.Set("Authorization", u.secret)
 	}
 	answer, err := u.client.Do(r)
 	if err != nil {

@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/fhir"
 )
 
@@ -35,9 +37,43 @@ func TestRebase(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := newUpstream(base).rebase(c.link)
+		got, err := newUpstream(base, "").rebase(c.link)
 		if (err == nil) != (c.want != "") || err == nil && got != c.want {
 			t.Errorf("%.60s at %s leads to %q, %v; want %q", c.link, c.base, got, err, c.want)
+		}
+	}
+}
+
+// The FHIR server gets its own credentials, whatever the requester sent, and a
+// server that the answer leads to gets none.
+func TestUpstreamGetsItsOwnCredentials(t *testing.T) {
+	var elsewhere []string
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		elsewhere = append(elsewhere, r.Header.Get("Authorization"))
+	}))
+	defer other.Close()
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Values("Authorization")...)
+		http.Redirect(w, r, other.URL, http.StatusFound)
+	}))
+	defer server.Close()
+	base, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, credentials := range []string{"Bearer of-the-gateway", ""} {
+		got = nil
+		d := newDesk(t, server.URL)
+		d.front.upstream = newUpstream(base, credentials)
+		d.as("1", "eboni", []consent.Scope{{Resource: "Observation", Interactions: consent.Read, Purpose: "TREAT"}})
+		d.do(http.MethodGet, "Observation/1", "", "Authorization", "DPoP of-the-requester")
+		want := []string{credentials}
+		if credentials == "" {
+			want = nil
+		}
+		if !slices.Equal(got, want) || len(elsewhere) != 0 {
+			t.Errorf("the FHIR server got %q, another %q; want %q", got, elsewhere, want)
 		}
 	}
 }
