@@ -9,7 +9,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -56,9 +55,6 @@ func Postgres(t testing.TB) string {
 	return strings.Replace(server, "/postgres?", "/"+name+"?", 1)
 }
 
-// alive is open as long as this process lives.
-var alive io.WriteCloser
-
 // start starts the server, once for the process.
 var start = sync.OnceValues(func() (string, error) {
 	programs, err := installed()
@@ -85,12 +81,17 @@ var start = sync.OnceValues(func() (string, error) {
 	server := exec.Command("sh", "-c", `"$1" -D "$2/data" -k "$2" -c listen_addresses= >"$2/log" 2>&1 & cat >/dev/null; kill -INT $!; wait $!; rm -rf "$2"`,
 		"sh", filepath.Join(programs, "postgres"), folder)
 	server.SysProcAttr, server.Dir = as, folder
-	if alive, err = server.StdinPipe(); err != nil {
+	alive, err := server.StdinPipe()
+	if err != nil {
 		return "", err
 	}
 	if err := server.Start(); err != nil {
 		return "", err
 	}
+	go func() { // which holds the pipe open as long as this process lives
+		server.Wait()
+		alive.Close()
+	}()
 	location := "postgres://assent@/postgres?host=" + url.QueryEscape(folder)
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		connection, err := pgx.Connect(context.Background(), location)
