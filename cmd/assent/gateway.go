@@ -89,6 +89,12 @@ func (o *gatewayOptions) credentials() (string, error) {
 }
 
 func runGateway(ctx context.Context, o *gatewayOptions) error {
+	switch {
+	case o.maxAge == 0:
+		return usagef("--max-age 0: no view of the chain is that fresh: want seconds, such as %d", defaultMaxAge)
+	case o.auditEvery < time.Second:
+		return usagef("--audit-every %s: want a second at least", o.auditEvery)
+	}
 	upstream, err := baseURL("--fhir", o.fhir)
 	if err != nil {
 		return err
@@ -183,17 +189,11 @@ func baseURL(flag, text string) (*url.URL, error) {
 	return at, nil
 }
 
-// openDatabase opens the gateway's database. A password has no place on a command
-// line, where every user of the computer can see it.
+// openDatabase opens the gateway's database.
 func (o *gatewayOptions) openDatabase(ctx context.Context) (*database.DB, error) {
-	location := o.database
-	if location == "" {
-		location = filepath.Join(o.home.Data, "gateway.db")
-	}
-	if at, err := url.Parse(location); err == nil && strings.HasPrefix(at.Scheme, "postgres") {
-		if _, given := at.User.Password(); given || at.Query().Has("password") {
-			return nil, usagef("the URL of the database holds a password: leave it out, and put it into ~/.pgpass or the file that PGPASSFILE names")
-		}
+	location, err := o.databaseAt(o.database, "gateway.db")
+	if err != nil {
+		return nil, err
 	}
 	return gateway.OpenDatabase(ctx, location)
 }
@@ -412,8 +412,13 @@ func enrollBindCommand(o *gatewayOptions) *cobra.Command {
 				if err := e.Bind(cmd.Context(), who.account, patient, proof); err != nil {
 					return fmt.Errorf("bind the account %s: %w", who.account, err)
 				}
-				o.say("bound the account %s to the Patient %s", who.account, patient)
-				return nil
+				type bound struct {
+					Account string `json:"account"`
+					Patient string `json:"patient"`
+				}
+				return o.result(bound{who.account.Hex(), patient}, func(out io.Writer) {
+					fmt.Fprintf(out, "bound the account %s to the Patient %s\n", who.account, patient)
+				})
 			})
 		},
 	}
@@ -482,8 +487,10 @@ func enrollEndCommand(o *gatewayOptions) *cobra.Command {
 			if !ended {
 				return fmt.Errorf("the account %s opens nothing here: see “assent gateway enroll list”", who.account)
 			}
-			o.say("ended")
-			return nil
+			type over struct {
+				Account string `json:"account"`
+			}
+			return o.result(over{who.account.Hex()}, func(out io.Writer) { fmt.Fprintf(out, "ended what the account %s opened\n", who.account) })
 		},
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -80,6 +79,8 @@ or PostgreSQL by URL (with the password in ~/.pgpass), which several relays shar
 	return c
 }
 
+const maxRate = 1_000_000 // requests a second
+
 // sponsor pays on a network, as a relay needs it.
 type sponsor struct{ *registry.Client }
 
@@ -95,7 +96,25 @@ func (s sponsor) Revoke(ctx context.Context, secrets []common.Hash) error {
 	return err
 }
 
+// check refuses numbers that make no sense.
+func (o *relayServeOptions) check() error {
+	switch {
+	case !(o.rate >= 0 && o.rate <= maxRate): // or no number at all
+		return usagef("--rate %v: want requests per second from 0, which is any number, to %d", o.rate, maxRate)
+	case o.interval <= 0:
+		return usagef("--interval %s: want the time between two blocks, such as 12s", o.interval)
+	}
+	return nil
+}
+
 func runRelayServe(ctx context.Context, o *relayServeOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	location, err := o.databaseAt(o.database, "relay.db")
+	if err != nil {
+		return err
+	}
 	name, profile, err := o.profile()
 	if err != nil {
 		return err
@@ -114,9 +133,6 @@ func runRelayServe(ctx context.Context, o *relayServeOptions) error {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(o.stderr, &slog.HandlerOptions{Level: level}))
-	if o.database == "" {
-		o.database = filepath.Join(o.home.Data, "relay.db")
-	}
 	return o.withChain(ctx, key, func(c *chain) error {
 		if err := c.CheckCode(ctx); err != nil {
 			return err
@@ -144,7 +160,7 @@ func runRelayServe(ctx context.Context, o *relayServeOptions) error {
 		}
 		known := prometheus.NewRegistry()
 		r, err := relay.Open(ctx, sponsor{c.latest}, relay.Options{
-			Database: o.database, Account: profile.Address, Domain: c.domain, URL: o.public,
+			Database: location, Account: profile.Address, Domain: c.domain, URL: o.public,
 			Interval: o.interval, Finality: o.finality, Admission: admission, Rate: o.rate, Now: o.now, Log: log, Metrics: known,
 		})
 		if err != nil {

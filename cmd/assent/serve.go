@@ -9,6 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,6 +77,21 @@ func (o *serveOptions) publicService(ctx context.Context, log *slog.Logger) (*se
 		return nil, usagef("%s can be reached from other computers, so it needs TLS: give --tls-cert and --tls-key, or listen on 127.0.0.1", o.listen)
 	}
 	return s, nil
+}
+
+// databaseAt says where a service's database is: at a location that was given, or
+// in a file among the wallet's. A password has no place on a command line, where
+// every user of the computer can see it.
+func (a *app) databaseAt(location, file string) (string, error) {
+	if location == "" {
+		return filepath.Join(a.home.Data, file), nil
+	}
+	if at, err := url.Parse(location); err == nil && strings.HasPrefix(at.Scheme, "postgres") {
+		if _, given := at.User.Password(); given || at.Query().Has("password") {
+			return "", usagef("the URL of the database holds a password: leave it out, and put it into ~/.pgpass or the file that PGPASSFILE names")
+		}
+	}
+	return location, nil
 }
 
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {

@@ -164,10 +164,29 @@ func TestNoPasswordOnTheCommandLine(t *testing.T) {
 		"postgres://assent:SECRET@127.0.0.1/gateway", "postgresql://assent:SECRET@127.0.0.1/gateway", "postgres://assent@127.0.0.1/gateway?password=SECRET",
 		"POSTGRES://assent:SECRET@127.0.0.1/gateway",
 	} {
-		o := &gatewayOptions{app: &app{}, database: location}
-		_, err := o.openDatabase(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "PGPASSFILE") || strings.Contains(err.Error(), "SECRET") || exitCode(err) != exitUsage {
-			t.Errorf("%s: %v", location, err)
+		_, opened := (&gatewayOptions{app: &app{}, database: location}).openDatabase(t.Context())
+		served := runRelayServe(t.Context(), &relayServeOptions{app: &app{}, database: location, rate: 1, interval: time.Second})
+		for service, err := range map[string]error{"gateway": opened, "relay": served} {
+			if err == nil || !strings.Contains(err.Error(), "PGPASSFILE") || strings.Contains(err.Error(), "SECRET") || exitCode(err) != exitUsage {
+				t.Errorf("%s, %s: %v", service, location, err)
+			}
+		}
+	}
+}
+
+// Numbers by which a service would do nothing, or what nobody means, are refused
+// before it begins.
+func TestNumbersThatServeNobody(t *testing.T) {
+	for _, args := range [][]string{
+		{"relay", "serve", "--rate", "-1"}, {"relay", "serve", "--rate", "nan"}, {"relay", "serve", "--rate", "inf"}, {"relay", "serve", "--rate", "1e300"},
+		{"relay", "serve", "--interval", "0s"}, {"relay", "serve", "--interval", "-1s"},
+		{"gateway", "--max-age", "0"}, {"gateway", "--audit-every", "0s"}, {"gateway", "--audit-every", "-1m"},
+	} {
+		c := (&app{}).command()
+		c.SetArgs(args)
+		flag := args[len(args)-2]
+		if err := c.ExecuteContext(t.Context()); err == nil || !strings.HasPrefix(err.Error(), flag) || exitCode(err) != exitUsage {
+			t.Errorf("%q: %v", args, err)
 		}
 	}
 }
