@@ -77,8 +77,7 @@ func runHolderAdd(ctx context.Context, a *app, who, at, name string) error {
 		if err := w.AddHolder(ctx, entry); err != nil {
 			return err
 		}
-		a.say("added %s", calledAt(nil, entry))
-		return nil
+		return a.result(heldAt{entry.Account.Hex(), entry.Name, entry.URL}, func(out io.Writer) { fmt.Fprintf(out, "added %s\n", calledAt(nil, entry)) })
 	})
 }
 
@@ -167,7 +166,15 @@ func holderRemoveCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withWallet(ctx, func(w *wallet.Wallet) error { return w.RemoveHolder(ctx, holder.account) })
+			return a.withWallet(ctx, func(w *wallet.Wallet) error {
+				if err := w.RemoveHolder(ctx, holder.account); err != nil {
+					return err
+				}
+				type removed struct {
+					Account string `json:"account"`
+				}
+				return a.result(removed{holder.account.Hex()}, func(out io.Writer) { fmt.Fprintf(out, "removed %s\n", holder.account) })
+			})
 		},
 	}
 }
