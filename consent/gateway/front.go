@@ -22,6 +22,7 @@ type front struct {
 	base     string   // its path
 	key      [32]byte // that cursors are sealed with
 	note     func(context.Context, *session, notice) error
+	goOn     func(context.Context, *session, *asked) error     // where a request takes its time; a *denial is noted
 	complain func(ctx context.Context, what string, err error) // to the operator's log
 	deny     func(http.ResponseWriter, *http.Request, *denial)
 }
@@ -96,7 +97,7 @@ func (g *Gateway) serveFHIR(w http.ResponseWriter, r *http.Request, s *session) 
 }
 
 func (g *Gateway) front() *front {
-	return &front{upstream: g.upstream, public: g.public, base: g.base, key: g.key, note: g.note, deny: g.refuse, complain: func(ctx context.Context, what string, err error) {
+	return &front{upstream: g.upstream, public: g.public, base: g.base, key: g.key, note: g.note, goOn: g.goOn, deny: g.refuse, complain: func(ctx context.Context, what string, err error) {
 		g.Log.ErrorContext(ctx, what, "request", servedOf(ctx).id, "error", err)
 	}}
 }

@@ -436,6 +436,9 @@ func (b *bundle) add(r *fhir.Resource, mode string) error {
 }
 
 func (b *bundle) flush() error {
+	if err := b.front.goOn(b.ctx, b.session, b.asked); err != nil {
+		return err
+	}
 	n := notice{Interaction: b.asked.interaction, Target: b.asked.target, Outcome: fhir.Permitted, Request: servedOf(b.ctx).id, Released: maps.Clone(b.waiting)}
 	if err := b.front.note(b.ctx, b.session, n); err != nil {
 		b.front.complain(b.ctx, "log", err)

@@ -255,10 +255,15 @@ func credentials(r *http.Request) (scheme, token string, d *denial) {
 // decide decides the grants behind a session again, as far as anything could
 // have changed since the last time.
 func (g *Gateway) decide(ctx context.Context, s *session, enrollments uint64) *denial {
-	now, version := g.now(), g.ledger.Version()
-	if now >= s.ends {
+	if g.now() >= s.ends {
 		return g.endFor(ctx, s, "NoSession", "the token is over")
 	}
+	return g.decideGrants(ctx, s, enrollments)
+}
+
+// decideGrants does so without regard to the end of the token.
+func (g *Gateway) decideGrants(ctx context.Context, s *session, enrollments uint64) *denial {
+	now, version := g.now(), g.ledger.Version()
 	// What contracts say of their accounts may be another at any time.
 	at := s.standing.Load()
 	if at != nil && len(s.need.Signatures) == 0 && at.version == version && at.enrollments == enrollments && at.from <= now && now < at.until {
@@ -291,6 +296,21 @@ func (g *Gateway) decide(ctx context.Context, s *session, enrollments uint64) *d
 	}
 	s.standing.Store(&standing{version, enrollments, now, min(s.ends, s.expires(), now+g.MaxAge-state.Age+1), state.Block})
 	return nil
+}
+
+// goOn decides the grants behind a session in the midst of a request, which may
+// take a client as long as it likes to send or to receive. The error is a
+// *denial, which is in the log. A token that was good when the request came is
+// good to its end.
+func (g *Gateway) goOn(ctx context.Context, s *session, what *asked) error {
+	d := g.decideGrants(ctx, s, g.journal.enrollments.Load())
+	if d == nil {
+		return nil
+	}
+	if err := g.note(ctx, s, notice{Interaction: what.interaction, Target: what.target, Outcome: d.outcome, Clause: d.clause, Request: servedOf(ctx).id}); err != nil {
+		return unavailable(err)
+	}
+	return d
 }
 
 func (g *Gateway) endFor(ctx context.Context, s *session, outcome, clause string) *denial {

@@ -1,7 +1,15 @@
 package gateway
 
 import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -113,4 +121,95 @@ func TestRevocationAmongManyRequests(t *testing.T) {
 			t.Errorf("%d entries", n)
 		}
 	})
+}
+
+// record is a FHIR server with so many observations of the patient, which are
+// found in pages of one window. Before it answers, a test may do something.
+func (w *world) record(pages int, before func(r *http.Request)) *httptest.Server {
+	observation := func(id string) string {
+		return fmt.Sprintf(`{"resourceType":"Observation","id":%q,"meta":{"versionId":"1"},"status":"final","code":{"coding":[{"system":"http://loinc.org","code":"718-7"}]},"category":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"laboratory"}]}],"subject":{"reference":"Patient/%s"}}`, id, patientID)
+	}
+	upstream := httptest.NewServer(http.HandlerFunc(func(a http.ResponseWriter, r *http.Request) {
+		before(r)
+		if id, one := strings.CutPrefix(r.URL.Path, "/Observation/"); one {
+			io.WriteString(a, observation(id))
+			return
+		}
+		if r.URL.Path != "/Observation" {
+			http.NotFound(a, r)
+			return
+		}
+		page, _ := strconv.Atoi(r.URL.Query().Get("page"))
+		var entries []string
+		for i := range window {
+			entries = append(entries, `{"resource":`+observation(fmt.Sprintf("o%d-%d", page, i))+`}`)
+		}
+		next := ""
+		if page+1 < pages {
+			next = fmt.Sprintf(`,"link":[{"relation":"next","url":"Observation?page=%d"}]`, page+1)
+		}
+		fmt.Fprintf(a, `{"resourceType":"Bundle","type":"searchset","entry":[%s]%s}`, strings.Join(entries, ","), next)
+	}))
+	w.Cleanup(upstream.Close)
+	return upstream
+}
+
+// A grant that ends in the midst of a long answer ends the answer, and what is
+// left of a batch; the end of the token alone does not.
+func TestAttackLongRequest(t *testing.T) {
+	for name, revoke := range map[string]bool{"revoked": true, "token over": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, t.TempDir()+"/gateway.db")
+			var happens func(r *http.Request)
+			base, err := url.Parse(w.record(4, func(r *http.Request) { happens(r) }).URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.start(func(c *Config) { c.Upstream = base })
+			ends := func(d *consent.GrantDocument) {
+				if revoke {
+					w.chain.Reveal(context.Background(), secretOf(d.Grant.Provisions))
+				} else {
+					w.clock.pass(2 * tokenLife * time.Second)
+				}
+			}
+
+			token, d := w.session()
+			happens = func(r *http.Request) {
+				if r.URL.Query().Get("page") == "2" {
+					ends(d)
+				}
+			}
+			path := "/Patient/" + patientID + "/$everything"
+			r := w.request("GET", path, nil)
+			r.Header.Set("Authorization", "DPoP "+token)
+			r.Header.Set("DPoP", w.prover.proof("GET", w.public+path, token, w.Now(), nil))
+			answer, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			if got := bytes.Contains(text, []byte(`"o3-0"`)); (err != nil) != revoke || got == revoke || !bytes.Contains(text, []byte(`"o0-99"`)) {
+				t.Errorf("%d bytes, with the last page: %v, %v", len(text), got, err)
+			}
+
+			token, d = w.session()
+			reads := 0
+			happens = func(r *http.Request) {
+				if reads++; reads == 1 {
+					ends(d)
+				}
+			}
+			batch := w.request("POST", "/", strings.NewReader(`{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Observation/1"}},{"request":{"method":"GET","url":"Observation/2"}}]}`))
+			batch.Header = http.Header{"Authorization": {"DPoP " + token}, "Content-Type": {fhirJSON}, "Dpop": {w.prover.proof("POST", w.public+"/", token, w.Now(), nil)}}
+			s := w.do(batch)
+			if got := bytes.Contains(s.body, []byte(`"id":"2"`)); s.status != http.StatusOK || got == revoke || revoke && !bytes.Contains(s.body, []byte(`"Revoked"`)) {
+				t.Errorf("%d %s", s.status, s.body)
+			}
+			if log := w.log(address(w.patient)); revoke && !bytes.Contains(log[len(log)-1].Event, []byte(`"outcomeDesc":"Revoked`)) {
+				t.Errorf("the last entry is %s", log[len(log)-1].Event)
+			}
+		})
+	}
 }

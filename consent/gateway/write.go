@@ -34,6 +34,9 @@ func (f *front) create(w http.ResponseWriter, r *http.Request, s *session, what 
 	if err != nil {
 		return err
 	}
+	if err := f.goOn(r.Context(), s, what); err != nil { // the body may have been slow to come
+		return err
+	}
 	if err := f.logWrite(w, r, s, what, nil); err != nil {
 		return err
 	}
@@ -70,6 +73,9 @@ func (f *front) update(w http.ResponseWriter, r *http.Request, s *session, what 
 	}
 	after, err := f.proposed(w, r, s, consent.Update, kind, id, before)
 	if err != nil {
+		return err
+	}
+	if err := f.goOn(r.Context(), s, what); err != nil {
 		return err
 	}
 	if err := f.logWrite(w, r, s, what, before); err != nil {
