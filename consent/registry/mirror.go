@@ -418,14 +418,23 @@ func (m *Mirror) Retire(ctx context.Context, r consent.Retirement, signature []b
 	return true, nil
 }
 
-// take keeps an entry that was handed over, unless it is there.
+// take keeps an entry that was handed over. Where it is there, nothing changes:
+// a secret that is on chain is known to everybody, and may come any number of
+// times.
 func (m *Mirror) take(ctx context.Context, e entry) error {
 	var version uint64
+	var taken int64
 	err := m.db.Change(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT INTO entries (key, block, time, proof) VALUES ($1, 0, $2, $3) ON CONFLICT (key) DO NOTHING",
+		done, err := tx.ExecContext(ctx, "INSERT INTO entries (key, block, time, proof) VALUES ($1, 0, $2, $3) ON CONFLICT (key) DO NOTHING",
 			e.key, time.Now().Unix(), e.proof)
 		if err != nil {
 			return err
+		}
+		if taken, err = done.RowsAffected(); err != nil {
+			return err
+		}
+		if taken == 0 { // maybe by another process, since the version was last read
+			return tx.QueryRowContext(ctx, "SELECT version FROM ledger").Scan(&version)
 		}
 		return tx.QueryRowContext(ctx, "UPDATE ledger SET version = version + 1 RETURNING version").Scan(&version)
 	})
@@ -433,7 +442,9 @@ func (m *Mirror) take(ctx context.Context, e entry) error {
 		return err
 	}
 	m.changed(version)
-	m.wake()
+	if taken > 0 {
+		m.wake()
+	}
 	return nil
 }
 

@@ -615,6 +615,10 @@ func TestMirrorHandedOver(t *testing.T) {
 	if m.Version() == version {
 		t.Error("a reveal does not change the version")
 	}
+	version = m.Version()
+	if err := m.Reveal(limited(t), filler("secret", 0)); err != nil || m.Version() != version {
+		t.Errorf("what is known, as anybody may hand it over again and again, has all decided again: %v", err)
+	}
 	retirement := consent.Retirement{Account: account(1)}
 	for signature, want := range map[string]bool{
 		string(sign(t, keys[2], retirement.Digest(domain))):           false,
