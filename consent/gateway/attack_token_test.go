@@ -846,3 +846,28 @@ func TestAttackHandedOver(t *testing.T) {
 		w.denied(w.ask(token, nil), "Retired")
 	})
 }
+
+// What one grant has in common with another is known until both have expired,
+// however the one came before the other, and however often it stands in one.
+func TestHandedOverWhileAnyGrantLasts(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, location string) {
+		w := newWorld(t, location)
+		everything := common.Hash{0xe}
+		for _, life := range []uint64{60, 3600, 30} {
+			d := w.grantAs(w.patient, address(w.clinic), func(g *consent.Grant) {
+				g.Expires = w.now() + life
+				g.Revocations = append(g.Revocations, consent.Revocation(everything), consent.Revocation(everything))
+			}, laboratory)
+			w.token(w.access(d, nil, laboratory))
+		}
+		w.clock.pass(2 * time.Minute)
+		if err := w.journal.forget(t.Context(), w.now()); err != nil {
+			t.Fatal(err)
+		}
+		r := w.request("POST", "/revocations", strings.NewReader(fmt.Sprintf(`{"secrets":[%q]}`, everything.Hex())))
+		r.Header.Set("Content-Type", "application/json")
+		if s := w.do(r); s.status != http.StatusOK || s.Taken != 1 {
+			t.Errorf("%d %s", s.status, s.body)
+		}
+	})
+}

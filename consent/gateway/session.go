@@ -165,19 +165,26 @@ func (g *Gateway) begin(ctx context.Context, s *session, document []byte, n noti
 	if err != nil {
 		return err
 	}
-	var used []any
+	until := make(map[string]uint64) // by revocation or account, the end of the last grant that has it
 	for i := range s.access.Links {
 		grant := &s.access.Links[i].Grant
 		for _, revocation := range grant.Revocations {
-			used = append(used, revocation.Bytes(), int64(grant.Expires))
+			until[string(revocation[:])] = max(until[string(revocation[:])], grant.Expires)
 		}
-		used = append(used, grant.Grantor.Bytes(), int64(grant.Expires), grant.Grantee.Bytes(), int64(grant.Expires))
+		for _, account := range []common.Address{grant.Grantor, grant.Grantee} {
+			until[string(account[:])] = max(until[string(account[:])], grant.Expires)
+		}
+	}
+	var used []any
+	for key, at := range until {
+		used = append(used, []byte(key), int64(at))
 	}
 	r.change = func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO gateway_sessions (id, patient, access, ends) VALUES ($1, $2, $3, $4)", id, s.patient, document, int64(s.ends)); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO gateway_used (key, until) VALUES "+rows(len(used)/2, 2)+" ON CONFLICT DO NOTHING", used...)
+		_, err := tx.ExecContext(ctx, "INSERT INTO gateway_used (key, until) VALUES "+rows(len(used)/2, 2)+
+			" ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE excluded.until > gateway_used.until", used...)
 		return err
 	}
 	if err := g.journal.write(ctx, r); err != nil {
