@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -33,7 +32,6 @@ type gatewayOptions struct {
 	database   string
 	fhir       string
 	fhirToken  string
-	public     string
 	key        string
 	bearer     bool
 	maxAge     uint64
@@ -67,7 +65,6 @@ by the last address in its X-Forwarded-For.`,
 	flags := c.Flags()
 	flags.StringVar(&o.fhir, "fhir", "", "the base URL of the FHIR server")
 	flags.StringVar(&o.fhirToken, "fhir-token", "", "file of the bearer token that the FHIR server wants, if any")
-	flags.StringVar(&o.public, "public", "", "the base URL at which clients reach the gateway (default where it listens)")
 	flags.StringVar(&o.key, "key", "", "file of the key of its tokens, made where there is none (default among the wallet's)")
 	flags.BoolVar(&o.bearer, "allow-bearer", false, "also give out tokens that are bound to no key: whoever has one can use it")
 	flags.Uint64Var(&o.maxAge, "max-age", defaultMaxAge, "how old the view of the chain may be, in seconds")
@@ -111,11 +108,7 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	level := slog.LevelInfo
-	if o.verbose {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(o.stderr, &slog.HandlerOptions{Level: level}))
+	log := o.serviceLog()
 	db, err := o.openDatabase(ctx)
 	if err != nil {
 		return err
@@ -129,13 +122,7 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 			return err
 		}
 		defer public.listener.Close()
-		if o.public == "" {
-			if !isLoopback(public.listener.Addr()) {
-				return usagef("others reach the gateway by a name: give --public, such as https://fhir.hospital.example")
-			}
-			o.public = public.url()
-		}
-		at, err := baseURL("--public", o.public)
+		at, err := o.publicURL(public)
 		if err != nil {
 			return err
 		}

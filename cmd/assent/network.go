@@ -165,18 +165,17 @@ func networkUseCommand(a *app) *cobra.Command {
 		Example: `  assent network use local`,
 		Args:    exactly(1, "the name of a network"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			type used struct {
+			var used struct {
 				Network string `json:"network"`
 			}
-			var u used
 			if err := a.home.Edit(cmd.Context(), func(s *wallet.Settings) (err error) {
 				s.Network, _, err = s.FindNetwork(args[0])
-				u.Network = s.Network
+				used.Network = s.Network
 				return err
 			}); err != nil {
 				return err
 			}
-			return a.result(u, func(out io.Writer) { fmt.Fprintf(out, "network %s\n", u.Network) })
+			return a.result(used, func(out io.Writer) { fmt.Fprintf(out, "network %s\n", used.Network) })
 		},
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net/netip"
 	"os"
 	"time"
@@ -40,7 +39,6 @@ type relayServeOptions struct {
 	*app
 	serveOptions
 	database string
-	public   string
 	tokens   string
 	allow    []string
 	rate     float64
@@ -70,7 +68,6 @@ or PostgreSQL by URL (with the password in ~/.pgpass), which several relays shar
 	o.serveOptions.add(c)
 	flags := c.Flags()
 	flags.StringVar(&o.database, "database", "", "an SQLite file, or the URL of PostgreSQL (default a file among the wallet's)")
-	flags.StringVar(&o.public, "public", "", "the URL at which wallets reach the relay (default where it listens)")
 	flags.StringVar(&o.tokens, "tokens", "", "file of the tokens that admit, as “assent relay token” writes it")
 	flags.StringArrayVar(&o.allow, "allow", nil, "admit this IP network without a token, such as 10.0.0.0/8 (repeatable)")
 	flags.Float64Var(&o.rate, "rate", 50, "how many requests a second one client may make; 0 is any number")
@@ -128,11 +125,7 @@ func runRelayServe(ctx context.Context, o *relayServeOptions) error {
 		return err
 	}
 	defer key.Close()
-	level := slog.LevelInfo
-	if o.verbose {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(o.stderr, &slog.HandlerOptions{Level: level}))
+	log := o.serviceLog()
 	return o.withChain(ctx, key, func(c *chain) error {
 		if err := c.CheckCode(ctx); err != nil {
 			return err
@@ -142,25 +135,18 @@ func runRelayServe(ctx context.Context, o *relayServeOptions) error {
 			return err
 		}
 		defer public.listener.Close()
-		remote := !isLoopback(public.listener.Addr())
-		switch {
-		case o.public == "" && remote:
-			return usagef("others reach the relay by a name: give --public, such as https://relay.example")
-		case o.public == "":
-			o.public = public.url()
-		default:
-			at, err := consent.ParseGatewayURL(o.public)
-			if err != nil {
-				return usagef("--public: %w", err)
-			}
-			remote = remote || at.Scheme == "https" // by what stands before it
+		at, err := o.publicURL(public)
+		if err != nil {
+			return err
 		}
+		// Or by what stands before it.
+		remote := !isLoopback(public.listener.Addr()) || o.public != "" && at.Scheme == "https"
 		if remote && admission.Open() {
 			return usagef("others can reach the relay, and it would pay for all of them: say who may use it with --tokens or --allow")
 		}
 		known := prometheus.NewRegistry()
 		r, err := relay.Open(ctx, sponsor{c.latest}, relay.Options{
-			Database: location, Account: profile.Address, Domain: c.domain, URL: o.public,
+			Database: location, Account: profile.Address, Domain: c.domain, URL: at.String(),
 			Interval: o.interval, Finality: o.finality, Admission: admission, Rate: o.rate, Now: o.now, Log: log, Metrics: known,
 		})
 		if err != nil {
@@ -179,7 +165,7 @@ func runRelayServe(ctx context.Context, o *relayServeOptions) error {
 			ChainID  uint64 `json:"chainId"`
 			Registry string `json:"registry"`
 		}
-		s := serving{URL: o.public, Account: profile.Address.Hex(), ChainID: c.domain.ChainID, Registry: c.domain.Registry.Hex()}
+		s := serving{URL: at.String(), Account: profile.Address.Hex(), ChainID: c.domain.ChainID, Registry: c.domain.Registry.Hex()}
 		if metrics != nil {
 			s.Metrics = metrics.url() + "/metrics"
 		}

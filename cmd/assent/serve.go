@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/assent-wallet/assent/consent"
 )
 
 const (
@@ -31,6 +33,7 @@ const (
 // serveOptions say where a service listens.
 type serveOptions struct {
 	listen  string
+	public  string
 	tlsCert string
 	tlsKey  string
 	metrics string
@@ -39,6 +42,7 @@ type serveOptions struct {
 func (o *serveOptions) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&o.listen, "listen", "", "the host:port to listen on")
+	flags.StringVar(&o.public, "public", "", "the base URL at which others reach it (default where it listens)")
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "file of the TLS certificate, with those above it (PEM)")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "file of its private key (PEM)")
 	flags.StringVar(&o.metrics, "metrics", "", "serve metrics for Prometheus on this host:port, to nobody else")
@@ -79,6 +83,15 @@ func (o *serveOptions) publicService(ctx context.Context, log *slog.Logger) (*se
 	return s, nil
 }
 
+// serviceLog is what a service writes its log to.
+func (a *app) serviceLog() *slog.Logger {
+	level := slog.LevelInfo
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+}
+
 // databaseAt says where a service's database is: at a location that was given, or
 // in a file among the wallet's. A password has no place on a command line, where
 // every user of the computer can see it.
@@ -112,6 +125,21 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 func isLoopback(address net.Addr) bool {
 	at, err := netip.ParseAddrPort(address.String())
 	return err == nil && at.Addr().Unmap().IsLoopback()
+}
+
+// publicURL is the base URL at which others reach a service, in the one form that
+// wallets take: as --public says, else where it listens.
+func (o *serveOptions) publicURL(s *service) (*url.URL, error) {
+	if o.public == "" && !isLoopback(s.listener.Addr()) {
+		return nil, usagef("others reach it by a name: give --public, such as https://fhir.hospital.example")
+	} else if o.public == "" {
+		return consent.ParseGatewayURL(s.url())
+	}
+	at, err := consent.ParseGatewayURL(o.public)
+	if err != nil {
+		return nil, usagef("--public: %w", err)
+	}
+	return at, nil
 }
 
 // url is the base URL at which this computer reaches the service.

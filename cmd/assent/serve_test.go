@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -53,6 +54,15 @@ func certificate(t *testing.T) (cert, key string, trust *x509.CertPool) {
 	return cert, key, trust
 }
 
+// listensAt is a listener that only has an address.
+type listensAt string
+
+func (listensAt) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (listensAt) Close() error              { return nil }
+func (l listensAt) Addr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(string(l)))
+}
+
 func TestServesPlainOnThisComputerAlone(t *testing.T) {
 	cert, key, trust := certificate(t)
 	log := slog.New(slog.DiscardHandler)
@@ -76,6 +86,25 @@ func TestServesPlainOnThisComputerAlone(t *testing.T) {
 		if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %s", c.o, err, c.want)
 		}
+	}
+
+	for _, c := range []struct{ public, url, want string }{
+		{"", "http://127.0.0.1:1", ""},
+		{"https://fhir.hospital.example/r4", "https://fhir.hospital.example/r4", ""},
+		{"http://127.0.0.1:2", "http://127.0.0.1:2", ""},
+		{"http://fhir.hospital.example", "", "want https"},
+		{"https://fhir.hospital.example/", "", "no slash"},
+		{"https://a:b@fhir.hospital.example", "", "neither user"},
+		{"fhir.hospital.example", "", "https://"},
+	} {
+		o := serveOptions{public: c.public}
+		at, err := o.publicURL(&service{listener: listensAt("127.0.0.1:1")})
+		if c.want == "" && (err != nil || at.String() != c.url) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || exitCode(err) != exitUsage) {
+			t.Errorf("--public %q: %v, %v", c.public, at, err)
+		}
+	}
+	if _, err := new(serveOptions).publicURL(&service{listener: listensAt("192.0.2.1:443")}); err == nil || exitCode(err) != exitUsage {
+		t.Errorf("others reach it, and nobody says by what name: %v", err)
 	}
 
 	// TLS, and what has begun is ended before the service is.

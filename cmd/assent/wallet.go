@@ -74,18 +74,17 @@ func walletUseCommand(a *app) *cobra.Command {
 		Example: `  assent wallet use clinic`,
 		Args:    exactly(1, "the name of a wallet"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			type used struct {
+			var used struct {
 				Wallet string `json:"wallet"`
 			}
-			var u used
 			if err := a.home.Edit(cmd.Context(), func(s *wallet.Settings) (err error) {
 				s.Wallet, _, err = s.FindWallet(args[0])
-				u.Wallet = s.Wallet
+				used.Wallet = s.Wallet
 				return err
 			}); err != nil {
 				return err
 			}
-			return a.result(u, func(out io.Writer) { fmt.Fprintf(out, "wallet %s\n", u.Wallet) })
+			return a.result(used, func(out io.Writer) { fmt.Fprintf(out, "wallet %s\n", used.Wallet) })
 		},
 	}
 }
