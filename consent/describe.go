@@ -318,7 +318,7 @@ func Risks(g *Grant, provisions []Opening, contract bool) []Risk {
 		write = write || p.Scope.Interactions&(Create|Update|Delete) != 0
 		anyHolder = anyHolder || p.Holder == (common.Address{})
 		emergency = emergency || isEmergency(p.Scope.Purpose)
-		unknown = unknown || !KnownPurpose(p.Scope.Purpose)
+		unknown = unknown || !knownPurpose(p.Scope.Purpose)
 		sensitive |= p.Scope.Sensitivities
 	}
 	var risks []Risk

@@ -72,8 +72,8 @@ var purposes = map[string]string{
 // no patient in particular, whose use a person cannot foresee.
 var emergencyPurposes = []string{"ETREAT", "BTG", "ERTREAT", "DISASTER", "THREAT"}
 
-// KnownPurpose tells whether the code is one of HL7 v3 PurposeOfUse. Others are
+// knownPurpose tells whether the code is one of HL7 v3 PurposeOfUse. Others are
 // compared like any, but mean nothing to a reader.
-func KnownPurpose(code string) bool { return purposes[code] != "" }
+func knownPurpose(code string) bool { return purposes[code] != "" }
 
 func isEmergency(purpose string) bool { return slices.Contains(emergencyPurposes, purpose) }

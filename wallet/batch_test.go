@@ -190,7 +190,7 @@ func TestBatchGrants(t *testing.T) {
 		t.Fatalf("the wallet has %d grants, %v", len(listed), err)
 	}
 	for i := range listed {
-		if !listed[i].Active() || !listed[i].Given || listed[i].State != wallet.Anchored || listed[i].Document.ID() != grants[i].ID() {
+		if listed[i].Verdict.Outcome != consent.Permit || !listed[i].Given || listed[i].State != wallet.Anchored || listed[i].Document.ID() != grants[i].ID() {
 			t.Errorf("grant %d is %+v", i, listed[i])
 		}
 	}

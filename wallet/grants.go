@@ -194,9 +194,6 @@ type Standing struct {
 	Verdict  consent.Verdict
 }
 
-// Active tells whether the grant counts now.
-func (s *Standing) Active() bool { return s.Verdict.Outcome == consent.Permit }
-
 // Grants lists the grants given and received on this network, oldest first,
 // each with the verdict on it at this moment. Where rows of the store are
 // damaged, it gives the others and an error that names them.

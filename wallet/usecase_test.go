@@ -183,7 +183,7 @@ func TestResume(t *testing.T) {
 		t.Errorf("afterwards the grant is %s", got)
 	}
 	grants, err := patient.Grants(t.Context())
-	if err != nil || len(grants) != 1 || !grants[0].Active() || grants[0].State != wallet.Anchored {
+	if err != nil || len(grants) != 1 || grants[0].Verdict.Outcome != consent.Permit || grants[0].State != wallet.Anchored {
 		t.Errorf("the grants are %+v, %v", grants, err)
 	}
 }

@@ -117,7 +117,7 @@ func open(location string) (*DB, error) {
 func openPostgres(location string) (*DB, error) {
 	config, err := pgx.ParseConfig(location)
 	if err != nil {
-		return nil, &Error{Name: "named by the URL", Reason: errors.New("the URL is not one of PostgreSQL: want postgres://user:password@host:port/name")} // err quotes it
+		return nil, &Error{Name: "named by the URL", Reason: errors.New("the URL is not one of PostgreSQL: want postgres://user@host:port/name")} // err quotes it
 	}
 	// What a transaction acknowledged must survive, whatever the server's default.
 	config.RuntimeParams["synchronous_commit"] = "on"
