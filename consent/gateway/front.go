@@ -127,16 +127,17 @@ func (f *front) serveError(w http.ResponseWriter, r *http.Request, s *session, w
 		declined = errUnavailable
 	}
 	n := notice{Interaction: what.interaction, Target: what.target, Outcome: declined.outcome, Clause: declined.text, Request: servedOf(r.Context()).id}
-	if err := f.note(r.Context(), s, n); err != nil {
-		if denied, noted := errors.AsType[*denial](err); noted {
-			f.deny(w, r, denied)
-			return
-		}
-		f.complain(r.Context(), "log", err)
-		declined = errUnlogged
-	}
+	noted := f.note(r.Context(), s, n)
 	if declined == errNotFound || declined == errNotAdmitted {
 		wait(r.Context(), missStep-time.Since(came)%missStep)
+	}
+	if denied, instead := errors.AsType[*denial](noted); instead {
+		f.deny(w, r, denied)
+		return
+	}
+	if noted != nil {
+		f.complain(r.Context(), "log", noted)
+		declined = errUnlogged
 	}
 	refuse(w, declined)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/assent-wallet/assent/consent/fhir"
 )
@@ -50,7 +51,11 @@ func TestAttackReadAgain(t *testing.T) {
 	if s := shown("/Observation/none", missed); s.status != http.StatusNotFound {
 		t.Errorf("%d %s", s.status, s.body)
 	}
+	began := time.Now()
 	w.denied(shown("/Observation/none", missed), "InvalidProof")
+	if took := time.Since(began); took < missStep { // what is withheld would take another time than what is not there
+		t.Errorf("a miss with a proof that was used takes %s", took)
+	}
 	if got := w.outcomes(); got[fhir.Permitted] != 1 || got["NotFound"] != 1 || got["InvalidProof"] != 2 {
 		t.Errorf("the log has %v", got)
 	}
