@@ -226,22 +226,24 @@ func (e *Excerpt) Admits(rules *Rules, interaction consent.Interactions, r *Reso
 // the verdict on a resource that was made up would tell of what it names. To
 // another patient nothing new may refer, the patient's own Patient among it, and
 // nothing to whatever a search finds: a server that resolves that would tell, by
-// taking the resource or not, what there is.
+// taking the resource or not, what there is. So might one that reads as a
+// reference what is none in the form of FHIR.
 func (e *Excerpt) Reaches(rules *Rules, r, before *Resource) bool {
 	var known []string
 	if before != nil {
 		known = before.Refers()
 	}
 	return !slices.ContainsFunc(r.of.references, func(ref reference) bool {
-		if strings.Contains(ref.to, "?") {
+		_, kind, id, ok := splitReference(ref.to)
+		switch {
+		case strings.Contains(ref.to, "?"):
 			return true
-		}
-		if ref.patient && !e.tie.is(ref.to, r.of.base) {
-			_, kind, id, ok := splitReference(ref.to)
+		case ref.patient && !e.tie.is(ref.to, r.of.base):
 			return !ok || !slices.Contains(known, kind+"/"+id)
+		case !ok && ref.to != "" && ref.to[0] != '#' && !strings.HasPrefix(ref.to, "urn:"):
+			return before == nil || !slices.ContainsFunc(before.of.references, func(old reference) bool { return old.to == ref.to })
 		}
 		name, counts := ref.lookup()
-		kind, _, _ := strings.Cut(name, "/")
 		if _, clinical := compartment[kind]; !counts || !clinical || slices.Contains(known, name) {
 			return false
 		}

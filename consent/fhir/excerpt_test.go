@@ -277,7 +277,10 @@ func TestReaches(t *testing.T) {
 	s := newServer(t, patientP, observation("open", ""), observation("hidden", `"meta":{"security":[{"code":"HIV"}]}`), `{"resourceType":"Practitioner","id":"d"}`)
 	rules := rulesOf(t, 0, "patient/Observation.crus")
 	for reference, want := range map[string]bool{"Observation/open": true, "Observation/hidden": false, "Observation/missing": false, "Condition/missing": false,
-		"Practitioner/d": true, "Practitioner/missing": true, "Patient/p": true, "Patient/q": false, "Practitioner?identifier=1": false, "#contained": true, "urn:uuid:1": true, "https://h.example/fhir/Observation/hidden": false} {
+		"Practitioner/d": true, "Practitioner/missing": true, "Patient/p": true, "Patient/q": false, "Practitioner?identifier=1": false, "#contained": true, "urn:uuid:1": true, "https://h.example/fhir/Observation/hidden": false,
+		// What some server may still read as a reference.
+		"/Observation/hidden": false, "Observation//hidden": false, "./Observation/hidden": false, "Observation/hidden/": false, " Observation/hidden": false,
+		"Observation/%68idden": false, "observation/hidden": false, "https://h.example/fhir//Observation/hidden/": false, "/Patient/q": false, "Observation/hidden/_history/": false} {
 		e := NewExcerpt("p", "https://h.example/fhir")
 		before, err := e.Read([]byte(observation("x", `"focus":[{"reference":"`+reference+`"}]`)))
 		if err != nil {
