@@ -327,6 +327,7 @@ func attacks() []attack {
 		{name: "create that searches", method: "POST", path: "Observation", body: body(`"focus":[{"reference":"Condition?code=hiv"}]`), header: asJSON, status: 403},
 		{name: "create that searches for its encounter", method: "POST", path: "Observation", body: body(`"encounter":{"reference":"Encounter?class=secret"}`), header: asJSON, status: 403},
 		{name: "create that searches for its patient", method: "POST", path: "Observation", body: strings.Replace(goodBody, "Patient/anna", "Patient?name=SECRET", 1), header: asJSON, status: 403},
+		{name: "create that asks for another's in other words", method: "POST", path: "Observation", body: body(`"encounter":{"reference":"/Encounter/clinic"}`), header: asJSON, status: 403},
 		{name: "create that asks for another's", method: "POST", path: "Observation", body: body(`"derivedFrom":[{"reference":"Observation/berts"}]`), header: asJSON, status: 403},
 		{name: "create of a type without scope", method: "POST", path: "Condition", body: `{"resourceType":"Condition","subject":{"reference":"Patient/anna"}}`, header: asJSON, status: 403},
 		{name: "create of another type than the URL", method: "POST", path: "Observation", body: `{"resourceType":"Condition","subject":{"reference":"Patient/anna"}}`, header: asJSON, status: 400},
@@ -356,6 +357,9 @@ func attacks() []attack {
 		{name: "update without id", method: "PUT", path: "Observation/sodium", body: goodBody, header: asJSON, status: 400},
 		{name: "update to something sensitive", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"meta":{"security":[{"code":"HIV"}]}`), header: asJSON, status: 403},
 		{name: "update of a version that is over", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"code":{}`), header: append([]string{"If-Match", `W/"6"`}, asJSON...), status: 412},
+		{name: "update of what must not be there", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"code":{}`), header: append([]string{"If-None-Match", `*`}, asJSON...), status: 412},
+		{name: "update unless it is of this version", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"code":{}`), header: append([]string{"If-None-Match", `"1", W/"7"`}, asJSON...), status: 412},
+		{name: "delete of what must not be there, in a batch", method: "POST", body: batchOf(`{"request":{"method":"DELETE","url":"Observation/sodium","ifNoneMatch":"*"}}`), header: asJSON, status: 200, entries: []string{"412"}},
 		{name: "If-Match of what is withheld", method: "PUT", path: "Observation/mood", body: changed("mood", `"code":{}`), header: append([]string{"If-Match", `W/"6"`}, asJSON...), status: 404},
 		{name: "update without versions", method: "PUT", path: "Observation/sodium", body: changed("sodium", `"code":{}`), header: asJSON, status: 502, lie: func(c *careless) {
 			c.resources["Observation/sodium"] = strings.Replace(c.resources["Observation/sodium"], `"versionId":"7",`, "", 1)

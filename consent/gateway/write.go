@@ -131,6 +131,9 @@ func (f *front) versioned(r *http.Request, s *session, interaction consent.Inter
 			return nil, errChanged
 		}
 	}
+	if len(r.Header.Values("If-None-Match")) > 0 && unchanged(r, before) {
+		return nil, errChanged // RFC 9110, section 13.1.2
+	}
 	return before, nil
 }
 
