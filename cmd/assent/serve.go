@@ -45,7 +45,7 @@ func (o *serveOptions) add(c *cobra.Command) {
 	flags.StringVar(&o.public, "public", "", "the base URL at which others reach it (default where it listens)")
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "file of the TLS certificate, with those above it (PEM)")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "file of its private key (PEM)")
-	flags.StringVar(&o.metrics, "metrics", "", "serve metrics for Prometheus on this host:port, to nobody else")
+	flags.StringVar(&o.metrics, "metrics", "", "serve metrics for Prometheus on this host:port of this computer")
 }
 
 // service is an HTTP service whose address is taken.
@@ -151,7 +151,8 @@ func (s *service) url() string {
 	return scheme + "://" + s.listener.Addr().String()
 }
 
-// metricsService takes the address of the metrics, nil where there is none.
+// metricsService takes the address of the metrics, nil where there is none. They
+// are for this computer itself.
 func (o *serveOptions) metricsService(ctx context.Context, handler http.Handler, log *slog.Logger) (*service, error) {
 	if o.metrics == "" {
 		return nil, nil
@@ -159,6 +160,10 @@ func (o *serveOptions) metricsService(ctx context.Context, handler http.Handler,
 	listener, err := listen(ctx, o.metrics)
 	if err != nil {
 		return nil, err
+	}
+	if !isLoopback(listener.Addr()) {
+		listener.Close()
+		return nil, usagef("--metrics %s can be reached from other computers, and is served without TLS: listen on 127.0.0.1, and let a proxy there hand it on", o.metrics)
 	}
 	return &service{listener: listener, server: newServer(handler, log)}, nil
 }

@@ -88,6 +88,17 @@ func TestServesPlainOnThisComputerAlone(t *testing.T) {
 		}
 	}
 
+	for at, serves := range map[string]bool{"127.0.0.1:0": true, ":0": false, "0.0.0.0:0": false} {
+		o := serveOptions{metrics: at, tlsCert: cert, tlsKey: key}
+		s, err := o.metricsService(t.Context(), http.NotFoundHandler(), log)
+		if err == nil {
+			s.listener.Close()
+		}
+		if serves != (err == nil) || err != nil && exitCode(err) != exitUsage {
+			t.Errorf("metrics at %s: %v", at, err)
+		}
+	}
+
 	for _, c := range []struct{ public, url, want string }{
 		{"", "http://127.0.0.1:1", ""},
 		{"https://fhir.hospital.example/r4", "https://fhir.hospital.example/r4", ""},
