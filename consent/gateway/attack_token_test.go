@@ -193,7 +193,7 @@ func TestAttackAccess(t *testing.T) {
 			a.Access.Scopes[0].Filter = "category=" + strings.Repeat("x", 700_000)
 		}, laboratory)
 		w.refused(w.exchange(long), http.StatusBadRequest, "invalid_grant", "Malformed")
-		if n := stored() - before; n < 1000 || n > 4*maxTarget {
+		if n := stored() - before; n < 1000 || n > 8<<10 { // anybody may have that written, over and over
 			t.Errorf("it takes %d bytes", n)
 		}
 		if n := len(w.log(address(w.patient))); n != 2 {

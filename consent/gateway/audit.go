@@ -69,14 +69,22 @@ func (g *Gateway) note(ctx context.Context, s *session, n notice) error {
 	return d
 }
 
-// maxTarget is the most bytes of what was asked for that the log keeps: more than
-// all scopes of an access that is not malformed.
-const maxTarget = 40 << 10
+// The most bytes of what was asked for that the log keeps: where it was permitted,
+// more than all scopes of an access that is not malformed; where not, what tells
+// one request from another, as anybody may ask, and the log is kept for good.
+const (
+	maxTarget  = 40 << 10
+	maxRefused = 1 << 10
+)
 
 // logged is the notice as a record of the journal.
 func (g *Gateway) logged(ctx context.Context, s *session, n notice) (*record, error) {
-	if len(n.Target) > maxTarget {
-		n.Target = strings.ToValidUTF8(n.Target[:maxTarget], "")
+	most := maxTarget
+	if n.Outcome != fhir.Permitted {
+		most = maxRefused
+	}
+	if len(n.Target) > most {
+		n.Target = strings.ToValidUTF8(n.Target[:most], "")
 	}
 	a := fhir.AuditRecord{
 		ID: rand.Text(), Time: g.Now(), Interaction: n.Interaction, Outcome: n.Outcome, Clause: n.Clause,

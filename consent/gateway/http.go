@@ -264,7 +264,7 @@ func targetOf(r *http.Request, path string) string {
 	if r.URL.RawQuery != "" {
 		text += "?" + r.URL.RawQuery
 	}
-	return text[:min(len(text), 1024)]
+	return text[:min(len(text), maxRefused)]
 }
 
 // interactionOf is FHIR's name for what a request that was refused looked like.
