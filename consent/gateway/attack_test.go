@@ -544,7 +544,7 @@ func asInclude(c *careless) {
 
 func TestFHIRAttacks(t *testing.T) {
 	all := attacks()
-	if len(all) < 40 {
+	if len(all) < 60 {
 		t.Fatalf("%d attacks", len(all))
 	}
 	for _, a := range all {
@@ -797,5 +797,26 @@ func TestAttackByLength(t *testing.T) {
 	}
 	if answer := d.do("GET", "Patient/anna/$everything", ""); answer.status != -1 || bytes.Contains(answer.body, []byte(`"o200"`)) {
 		t.Errorf("%d, with %d bytes", answer.status, len(answer.body))
+	}
+}
+
+// The answer to an entry of a batch waits in memory until it is whole, so that it
+// has a limit, whatever is included.
+func TestAttackByLongEntry(t *testing.T) {
+	var resources []string
+	for i := range 3 {
+		resources = append(resources, observed(fmt.Sprint("o", i), "anna", `"note":[{"text":"`+strings.Repeat("x", maxEntry/3)+`"}]`))
+	}
+	c := newCareless(t, resources...)
+	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, "patient/Observation.rs"))
+	if got := d.found("Observation?_count=2"); len(got) != 3 {
+		t.Errorf("by itself it finds %v", got)
+	}
+	for search, want := range map[string]int{"Observation?_count=2": http.StatusOK, "Observation": -1} {
+		d.notices = nil
+		answer := d.do("POST", "", batchOf(`{"request":{"method":"GET","url":"`+search+`"}}`), asJSON...)
+		if last := d.notices[len(d.notices)-1].Outcome; answer.status != want || (last == "BrokenOff") != (want < 0) {
+			t.Errorf("%s: %d, %d bytes, logged as %s", search, answer.status, len(answer.body), last)
+		}
 	}
 }
