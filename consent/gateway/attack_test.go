@@ -814,7 +814,7 @@ func TestAttackByLongEntry(t *testing.T) {
 	}
 	for search, want := range map[string]int{"Observation?_count=2": http.StatusOK, "Observation": -1} {
 		d.notices = nil
-		answer := d.do("POST", "", batchOf(`{"request":{"method":"GET","url":"`+search+`"}}`), asJSON...)
+		answer := d.do("POST", "", `{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"`+search+`"}}]}`, "Content-Type", fhirJSON)
 		if last := d.notices[len(d.notices)-1].Outcome; answer.status != want || (last == "BrokenOff") != (want < 0) {
 			t.Errorf("%s: %d, %d bytes, logged as %s", search, answer.status, len(answer.body), last)
 		}

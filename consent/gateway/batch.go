@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -133,12 +134,15 @@ func (f *front) entryRequest(r *http.Request, e *batchEntry) (*http.Request, err
 	return inner, nil
 }
 
-// entryAnswer keeps the answer to one entry: at most one page of a search.
+// entryAnswer keeps the answer to one entry: at most one page of a search, and no
+// more than maxEntry bytes.
 type entryAnswer struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
 }
+
+var errLongAnswer = fmt.Errorf("the answer to an entry of a batch is longer than %d bytes", maxEntry)
 
 func (a *entryAnswer) Header() http.Header { return a.header }
 
@@ -149,6 +153,9 @@ func (a *entryAnswer) WriteHeader(status int) {
 }
 
 func (a *entryAnswer) Write(b []byte) (int, error) {
+	if a.body.Len()+len(b) > maxEntry {
+		return 0, errLongAnswer
+	}
 	a.WriteHeader(http.StatusOK)
 	return a.body.Write(b)
 }
