@@ -492,13 +492,13 @@ func hexBytes(text string) ([]byte, error) {
 // serveRevocations takes revocation secrets that are handed over directly (Assent
 // protocol, section 7, "Which block").
 func (g *Gateway) serveRevocations(w http.ResponseWriter, r *http.Request) *denial {
+	came := time.Now()
 	var body struct {
 		Secrets []string `json:"secrets"`
 	}
 	if d := handedOver(w, r, &body); d != nil {
 		return d
 	}
-	taken := 0
 	for _, text := range body.Secrets {
 		b, err := hexBytes(text)
 		if err != nil || len(b) != common.HashLength {
@@ -508,18 +508,18 @@ func (g *Gateway) serveRevocations(w http.ResponseWriter, r *http.Request) *deni
 		revocation := consent.Revocation(secret)
 		known, err := g.known(r.Context(), revocation[:])
 		if err == nil && known {
-			taken++
 			err = g.ledger.Reveal(r.Context(), secret)
 		}
 		if err != nil {
 			return unavailable(err)
 		}
 	}
-	return taking(w, taken)
+	return taken(w, r, came)
 }
 
 // serveRetirements takes a signed retirement that is handed over directly.
 func (g *Gateway) serveRetirements(w http.ResponseWriter, r *http.Request) *denial {
+	came := time.Now()
 	var body struct {
 		Account   string `json:"account"`
 		Signature string `json:"signature"`
@@ -532,27 +532,25 @@ func (g *Gateway) serveRetirements(w http.ResponseWriter, r *http.Request) *deni
 	if err != nil || malformed != nil || len(signature) > consent.MaxSignature {
 		return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadRequest", clause: "want an account and a signature"}
 	}
+	retirement := consent.Retirement{Account: account}
+	if !new(consent.Memory).Retire(g.Domain, retirement, signature, g.now()) { // whether it is known here or not
+		return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadSignature", clause: "the account did not sign its retirement"}
+	}
 	known, err := g.known(r.Context(), account[:])
+	if err == nil && known {
+		_, err = g.ledger.Retire(r.Context(), retirement, signature)
+	}
 	if err != nil {
 		return unavailable(err)
 	}
-	taken := 0
-	if known {
-		proven, err := g.ledger.Retire(r.Context(), consent.Retirement{Account: account}, signature)
-		if err != nil {
-			return unavailable(err)
-		}
-		if !proven {
-			return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadSignature", clause: "the account did not sign its retirement"}
-		}
-		taken = 1
-	}
-	return taking(w, taken)
+	return taken(w, r, came)
 }
 
-// taking says how much of what was handed over concerns this data holder.
-func taking(w http.ResponseWriter, taken int) *denial {
-	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, "{\"taken\":%d}\n", taken)
+// taken says that what was handed over was looked at, and neither in words nor by
+// the time it takes whether it concerns this data holder: what is on chain
+// anybody can hand over.
+func taken(w http.ResponseWriter, r *http.Request, came time.Time) *denial {
+	wait(r.Context(), missStep-time.Since(came)%missStep)
+	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -351,7 +351,6 @@ type said struct {
 	ExpiresIn   int    `json:"expires_in"`
 	Scope       string `json:"scope"`
 	Patient     string `json:"patient"`
-	Taken       int    `json:"taken"`
 	Issue       []struct{ Diagnostics string }
 }
 
