@@ -110,6 +110,7 @@ type Gateway struct {
 // again.
 const (
 	cachedSessions  = 10_000
+	cachedDocument  = 64 << 10 // bytes of the access of a session; they have some 2,000
 	cachedKeys      = 10_000
 	cachedVerified  = 10_000
 	leastAuditEvery = time.Second

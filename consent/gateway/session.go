@@ -144,7 +144,7 @@ func (g *Gateway) sessionOfToken(ctx context.Context, token string) (*session, e
 	}
 	s.id, s.ends = id, ends
 	s.need = g.examine(s).Entries()
-	g.sessions.Add(id, s)
+	g.keep(s, document)
 	return s, nil
 }
 
@@ -190,8 +190,16 @@ func (g *Gateway) begin(ctx context.Context, s *session, document []byte, n noti
 	if err := g.journal.write(ctx, r); err != nil {
 		return err
 	}
-	g.sessions.Add(s.id, s)
+	g.keep(s, document)
 	return nil
+}
+
+// keep keeps a session in memory, unless its access is so long that many of them
+// would fill it: these are read again for each request.
+func (g *Gateway) keep(s *session, document []byte) {
+	if len(document) <= cachedDocument {
+		g.sessions.Add(s.id, s)
+	}
 }
 
 // end ends a session for good.

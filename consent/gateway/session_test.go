@@ -213,3 +213,23 @@ func TestAttackLongRequest(t *testing.T) {
 		})
 	}
 }
+
+// Sessions of long accesses count as others do, and take no memory in between.
+func TestLongAccessIsNotKeptInMemory(t *testing.T) {
+	w := newWorld(t, t.TempDir()+"/gateway.db")
+	token, _ := w.session()
+	var scopes []consent.Scope
+	for i := range 64 {
+		scope := laboratory
+		scope.Filter = "code=" + strings.Repeat("x", 480) + strconv.Itoa(i)
+		scopes = append(scopes, scope)
+	}
+	long := w.token(w.access(w.grant(address(w.clinic), scopes...), nil, scopes...))
+	for range 2 {
+		w.counts(long)
+		w.counts(token)
+	}
+	if n := w.sessions.Len(); n != 1 {
+		t.Errorf("%d sessions are in memory", n)
+	}
+}
