@@ -134,6 +134,7 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 			return err
 		}
 		defer g.Close()
+		gateway.PrepareProcess()
 		public.server.Handler = g
 		metrics, err := o.metricsService(ctx, g.Metrics(), log)
 		if err != nil {

@@ -64,6 +64,7 @@ func (l ledger) Anchor(ctx context.Context, root common.Hash) error {
 // serveGateway makes patients, clinics and their grants, enrolls the ones and
 // anchors the others, and serves in front of the upstream.
 func serveGateway(ctx context.Context, upstream, folder string) error {
+	gateway.PrepareProcess()
 	chain, err := devchain.Open(ctx, filepath.Join(folder, "chain"))
 	if err != nil {
 		return err
