@@ -160,13 +160,13 @@ func TestRevokeOnePersonAndEverything(t *testing.T) {
 
 func TestGrantOnYourOwn(t *testing.T) {
 	r := newRig(t, Look{})
-	card, err := r.other("Dr. Okoro").Card(t.Context(), "")
+	card, err := r.other("Eye clinic").Card(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.start().keys("4").see("Nobody is known yet").paste(textOf(t, card)).see("“Dr. Okoro”", "not verified", "the card is kept")
+	r.start().keys("4").see("Nobody is known yet").paste(textOf(t, card)).see("“Eye clinic”", "not verified", "the card is kept")
 	r.keys("v").see("compare every digit", card.Card.Account.Hex()).keys("right", "enter").see("verified", "You compared its address on 22 Nov 2026")
-	r.keys("2", "n").see("Give to whom?", "“Dr. Okoro”").keys("enter").see("laboratory results", "patient/Observation.rs?category=laboratory", "everything that is not sensitive", "for: ◂ treatment ▸")
+	r.keys("2", "n").see("Give to whom?", "“Eye clinic”").keys("enter").see("laboratory results", "patient/Observation.rs?category=laboratory", "everything that is not sensitive", "for: ◂ treatment ▸")
 	r.keys("enter").see("choose with space").keys("right", " ", "down", "down", " ", "enter").see("coordination of care", "[x] read and search allergies", "(30 days)")
 	r.keys("s").see("Risk any-holder").keys("right").text("accept").keys("enter").see("✓ anchored")
 	g := r.door.signer.signed()[0]

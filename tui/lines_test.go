@@ -95,14 +95,14 @@ func TestLinesSignNothingByThemselves(t *testing.T) {
 
 func TestLinesGiveAndVerify(t *testing.T) {
 	r := newRig(t, Look{})
-	card, err := r.other("Dr. Okoro").Card(t.Context(), "")
+	card, err := r.other("Eye clinic").Card(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := r.answers("7", "2", textOf(t, card), "7", "3", "y", // people
 		"5", "3", "1", "y", "n", "n", "n", "n", "n", "n", "2", "accept", "n", // give
 		"8", "3", "Pat", "8", "2", "8", "1", "10")
-	said(t, out, "“Dr. Okoro”", "not verified", card.Card.Account.Hex(), "Verified.", "verified", "Give laboratory results (patient/Observation.rs?category=laboratory)?",
+	said(t, out, "“Eye clinic”", "not verified", card.Card.Account.Hex(), "Verified.", "verified", "Give laboratory results (patient/Observation.rs?category=laboratory)?",
 		"Risk any-holder", "Anchored", "network         local", "Your card is in /home/pat/0x", "calls itself    “Pat”")
 	if n := len(r.door.signer.signed()); n != 1 {
 		t.Errorf("%d grants were signed", n)

@@ -295,6 +295,7 @@ func TestTell(t *testing.T) {
 		{with(func(u *wallet.Use) {
 			u.Outcome, u.Interaction, u.Target = "Revoked", wallet.UseToken, "patient/Condition.rs patient/Obser"
 		}), "asked for conditions and was denied: “Revoked”"},
+		{with(func(u *wallet.Use) { u.Outcome = "UpstreamFailed" }), "asked for laboratory results, and the data holder could not answer"},
 		{with(func(u *wallet.Use) { u.Target, u.Outcome = "\x1b[31m\n", "x\n”y" }), "asked for “[31m ” and was denied: “x \"y”"},
 	} {
 		told := wallet.Tell([]wallet.Use{c.use})

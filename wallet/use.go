@@ -133,7 +133,14 @@ func (t *Told) joins(u *Told) bool {
 	return true
 }
 
+// useFailed is the outcome of a use that was permitted, and that the FHIR server
+// behind the data holder's gateway gave no answer to.
+const useFailed = "UpstreamFailed"
+
 func (t *Told) words() string {
+	if t.reason == useFailed {
+		return fmt.Sprintf("asked for %s, and the data holder could not answer", t.what)
+	}
 	if t.Denied {
 		return fmt.Sprintf("asked for %s and was denied: %s", t.what, consent.Quote(t.reason))
 	}

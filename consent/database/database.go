@@ -115,6 +115,9 @@ func open(location string) (*DB, error) {
 }
 
 func openPostgres(location string) (*DB, error) {
+	if os.Getenv("PGPASSWORD") != "" {
+		return nil, &Error{Name: "named by the URL", Reason: errors.New("its password stands in the environment (PGPASSWORD): put it into the file ~/.pgpass instead")}
+	}
 	config, err := pgx.ParseConfig(location)
 	if err != nil {
 		return nil, &Error{Name: "named by the URL", Reason: errors.New("the URL is not one of PostgreSQL: want postgres://user@host:port/name")} // err quotes it

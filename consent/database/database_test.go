@@ -137,6 +137,14 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}
 }
 
+func TestNoPasswordFromTheEnvironment(t *testing.T) {
+	t.Setenv("PGPASSWORD", "SECRET")
+	_, err := database.Open(t.Context(), "postgres://someone@127.0.0.1:1/none", "test", schema)
+	if err == nil || !strings.Contains(err.Error(), ".pgpass") || strings.Contains(err.Error(), "SECRET") {
+		t.Error(err)
+	}
+}
+
 func TestFileIsItsOwnersAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "service.db")
 	open(t, path, schema)
