@@ -54,7 +54,7 @@ func BenchmarkRead(b *testing.B) {
 		b.Fatal(err)
 	}
 	s := &session{id: "session", patient: "anna", rules: rules}
-	f := &front{upstream: newUpstream(base, ""), note: func(context.Context, *session, notice) error { return nil }, complain: func(context.Context, string, error) {}}
+	f := &front{upstream: newUpstream(base, ""), note: func(context.Context, *session, notice) error { return nil }, goOn: func(context.Context, *session, *asked) error { return nil }, complain: func(context.Context, string, error) {}}
 	for _, id := range []string{"plain", "performed"} {
 		b.Run(id, func(b *testing.B) {
 			b.ReportAllocs()

@@ -31,6 +31,7 @@ func FuzzFront(f *testing.F) {
 	}
 	noted := 0
 	desk := &front{upstream: newUpstream(base, ""), public: "https://gateway.example", complain: func(context.Context, string, error) {},
+		goOn: func(context.Context, *session, *asked) error { return nil },
 		note: func(context.Context, *session, notice) error { noted++; return nil }}
 	f.Fuzz(func(t *testing.T, method, target, body, name, value string) {
 		at, err := url.ParseRequestURI(target)
