@@ -288,14 +288,14 @@ func TestTell(t *testing.T) {
 			u.Target, u.Interaction, u.Released = "Patient/1", "read", map[string]int{"Patient": 1}
 		}), "read name, birth date, address and other personal details"},
 		{with(func(u *wallet.Use) { u.Target, u.Interaction, u.Released = "Condition/1", "delete", nil }), "deleted conditions"},
-		{with(func(u *wallet.Use) { u.Outcome = "Revoked" }), "asked for laboratory results and was denied: “Revoked”"},
+		{with(func(u *wallet.Use) { u.Outcome = "Revoked" }), "asked for laboratory results and was denied: the grant had been taken back"},
 		{with(func(u *wallet.Use) {
 			u.Outcome, u.Interaction, u.Target = "Revoked", wallet.UseToken, "patient/Observation.rs?category=laboratory patient/Condition.rs"
-		}), "asked for laboratory results, conditions and was denied: “Revoked”"},
+		}), "asked for laboratory results, conditions and was denied: the grant had been taken back"},
 		{with(func(u *wallet.Use) {
 			u.Outcome, u.Interaction, u.Target = "Revoked", wallet.UseToken, "patient/Condition.rs patient/Obser"
-		}), "asked for conditions and was denied: “Revoked”"},
-		{with(func(u *wallet.Use) { u.Outcome = "UpstreamFailed" }), "asked for laboratory results, and the data holder could not answer"},
+		}), "asked for conditions and was denied: the grant had been taken back"},
+		{with(func(u *wallet.Use) { u.Outcome = "UpstreamFailed" }), "asked for laboratory results and was denied: the data holder could not answer"},
 		{with(func(u *wallet.Use) { u.Target, u.Outcome = "\x1b[31m\n", "x\n”y" }), "asked for “[31m ” and was denied: “x \"y”"},
 	} {
 		told := wallet.Tell([]wallet.Use{c.use})

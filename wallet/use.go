@@ -133,16 +133,26 @@ func (t *Told) joins(u *Told) bool {
 	return true
 }
 
-// useFailed is the outcome of a use that was permitted, and that the FHIR server
-// behind the data holder's gateway gave no answer to.
-const useFailed = "UpstreamFailed"
+// refusals says in words why a use was denied, by its outcome.
+var refusals = map[string]string{
+	consent.NotAnchored.String():  "the grant was not on the chain",
+	consent.Revoked.String():      "the grant had been taken back",
+	consent.Retired.String():      "a key had been retired",
+	consent.NotYetValid.String():  "the grant had not begun",
+	consent.Expired.String():      "the grant was over",
+	consent.NotPermitted.String(): "the grant does not permit it",
+	consent.ChainTooOld.String():  "the data holder's view of the chain was too old",
+	consent.Replayed.String():     "it had been asked for before",
+	"UpstreamFailed":              "the data holder could not answer",
+}
 
 func (t *Told) words() string {
-	if t.reason == useFailed {
-		return fmt.Sprintf("asked for %s, and the data holder could not answer", t.what)
-	}
 	if t.Denied {
-		return fmt.Sprintf("asked for %s and was denied: %s", t.what, consent.Quote(t.reason))
+		why, known := refusals[t.reason]
+		if !known {
+			why = consent.Quote(t.reason)
+		}
+		return fmt.Sprintf("asked for %s and was denied: %s", t.what, why)
 	}
 	var parts []string
 	for _, kind := range slices.SortedFunc(maps.Keys(t.released), func(a, b string) int {

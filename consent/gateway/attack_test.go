@@ -813,9 +813,8 @@ func TestAttackByLongEntry(t *testing.T) {
 		t.Errorf("by itself it finds %v", got)
 	}
 	for search, want := range map[string]int{"Observation?_count=2": http.StatusOK, "Observation": -1} {
-		d.notices = nil
 		answer := d.do("POST", "", `{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"`+search+`"}}]}`, "Content-Type", fhirJSON)
-		if last := d.notices[len(d.notices)-1].Outcome; answer.status != want || (last == "BrokenOff") != (want < 0) {
+		if last := d.last().Outcome; answer.status != want || (last == "BrokenOff") != (want < 0) {
 			t.Errorf("%s: %d, %d bytes, logged as %s", search, answer.status, len(answer.body), last)
 		}
 	}

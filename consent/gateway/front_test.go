@@ -222,6 +222,14 @@ func (d *desk) as(id, patient string, scopes []consent.Scope) *desk {
 	return d
 }
 
+// last is the newest notice: of an answer that broke off as well, which nothing
+// tells the client the end of.
+func (d *desk) last() notice {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	return d.notices[len(d.notices)-1]
+}
+
 // reply is an answer of a desk.
 type reply struct {
 	status int
