@@ -20,7 +20,8 @@ import (
 
 // terminalScreen is a terminal that the app runs on.
 type terminalScreen interface {
-	press(keys ...string) // by name, or text as it is
+	press(keys ...string) // by name, or its character
+	write(text string)    // as it is: a word of a phrase may be the name of a key
 	resize(w, h int)
 	text() string
 	changed() <-chan struct{} // may tell that text is another
@@ -97,9 +98,13 @@ func (s *ptyScreen) press(keys ...string) {
 		if code, named := ptyKeys[key]; named {
 			key = code
 		}
-		if _, err := s.file.WriteString(key); err != nil {
-			s.t.Fatal(err)
-		}
+		s.write(key)
+	}
+}
+
+func (s *ptyScreen) write(text string) {
+	if _, err := s.file.WriteString(text); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -170,10 +175,12 @@ func (s *tmuxScreen) press(keys ...string) {
 		if name, named := tmuxKeys[key]; named {
 			s.tmux("send-keys", name)
 		} else {
-			s.tmux("send-keys", "-l", key)
+			s.write(key)
 		}
 	}
 }
+
+func (s *tmuxScreen) write(text string) { s.tmux("send-keys", "-l", text) }
 
 func (s *tmuxScreen) resize(w, h int) {
 	s.tmux("resize-window", "-x", fmt.Sprint(w), "-y", fmt.Sprint(h))
@@ -217,7 +224,7 @@ func theStory(t *testing.T, h *home, s terminalScreen) {
 	await(t, s, "Nobody asks for anything")
 	s.press("a")
 	await(t, s, "The path of a request")
-	s.press("request.json")
+	s.write("request.json")
 	await(t, s, "> request.json")
 	s.press("enter")
 	await(t, s, "“Cardiology clinic”", "first request from this key")
@@ -233,7 +240,7 @@ func theStory(t *testing.T, h *home, s terminalScreen) {
 	await(t, s, "You would sign", "▸ No")
 	s.press("pgdown", "pgdown", "pgdown", "right")
 	await(t, s, "▸ Yes, sign", "Type “accept”")
-	s.press("accept")
+	s.write("accept")
 	await(t, s, "accept▏")
 	s.press("enter")
 	await(t, s, "✓ anchored in block", "1 confirmation", "It counts from now on")
@@ -271,7 +278,8 @@ func TestAppOnAPseudoTerminal(t *testing.T) {
 	prepareStory(t, h)
 	s := openPTY(t, h.command(t.Context(), "tui"), 80, 24)
 	await(t, s, "You gave nobody access")
-	s.press("1", "\x1b[200~'/nowhere/a request.json'\x1b[201~") // as a terminal drops a file
+	s.press("1")
+	s.write("\x1b[200~'/nowhere/a request.json'\x1b[201~") // as a terminal drops a file
 	await(t, s, "not taken: open the request", "no such file")
 	s.press("2")
 	theStory(t, h, s)
@@ -307,7 +315,7 @@ func TestAppMakesAWallet(t *testing.T) {
 	s.press("enter")
 	for _, i := range []string{"3", "13", "23"} {
 		await(t, s, "Word "+i+", as you wrote it", "> ▏")
-		s.press(words[i])
+		s.write(words[i])
 		await(t, s, words[i]+"▏")
 		s.press("enter")
 	}
