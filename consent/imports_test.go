@@ -28,6 +28,7 @@ var importRules = map[string]struct {
 	"consent/database":              {nil, "it opens databases, and what is kept in them is no concern of its"},
 	"consent/database/databasetest": {nil, "tests of any service run on it"},
 	"consent/registry":              {[]string{"consent", "consent/database"}, "it posts and reads entries on whatever chain it is given, without knowing records or people"},
+	"consent/registry/anviltest":    {nil, "it starts a node, and what is put on its chain is no concern of its"},
 	"consent/devchain":              {nil, "it is a chain like any other; what is written on it is no concern of its"},
 	"consent/fhir":                  {[]string{"consent"}, "what a scope means for a record does not depend on where the grant was anchored"},
 	"consent/gateway":               {[]string{"consent", "consent/database", "consent/fhir"}, "a data holder's service asks the chain through an interface of its own"},

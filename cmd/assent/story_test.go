@@ -25,6 +25,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/zalando/go-keyring"
 
+	"github.com/assent-wallet/assent/consent/registry/anviltest"
 	"github.com/assent-wallet/assent/wallet"
 )
 
@@ -102,24 +103,8 @@ func dataFolder() string {
 	return folder
 }
 
-// anvilBinary finds anvil, as npm installs it for package registry, or in PATH.
-func anvilBinary() string {
-	found, _ := filepath.Glob(filepath.Join("..", "..", "consent", "registry", "node_modules", "@foundry-rs", "anvil-*", "bin", "anvil"))
-	if len(found) > 0 {
-		path, err := filepath.Abs(found[0])
-		if err == nil {
-			return path
-		}
-	}
-	path, _ := exec.LookPath("anvil")
-	return path
-}
-
 func TestStories(t *testing.T) {
-	anvil := anvilBinary()
-	if anvil == "" && required("anvil") {
-		t.Fatal("anvil is required and not here: npm ci --prefix consent/registry")
-	}
+	anvil := anviltest.Program(t)
 	fhirServer := fhirServerScript()
 	if fhirServer == "" && required("fhir-server") {
 		t.Fatal("a FHIR server is required and not here: npm ci --prefix consent/gateway/testdata/fhirserver")

@@ -697,16 +697,14 @@ func TestAttackLoad(t *testing.T) {
 			defer connection.Close()
 			fmt.Fprintf(connection, "POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nsubject_token=")
 		}
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		poll(t, func() error {
 			w.places.Lock()
-			taken := w.places.taken
-			w.places.Unlock()
-			if taken == exchanges+10 {
-				break
-			} else if time.Now().After(deadline) {
-				t.Fatalf("%d are there", taken)
+			defer w.places.Unlock()
+			if w.places.taken != exchanges+10 {
+				return fmt.Errorf("%d are there", w.places.taken)
 			}
-		}
+			return nil
+		})
 		began := time.Now()
 		w.session()
 		if took := time.Since(began); took > bodyPatience/2 {

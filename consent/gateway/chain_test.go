@@ -1,22 +1,18 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
+	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/devchain"
 	"github.com/assent-wallet/assent/consent/registry"
+	"github.com/assent-wallet/assent/consent/registry/anviltest"
 )
 
 // mirrored is a ledger of a real chain.
@@ -66,64 +62,11 @@ func copied(t *testing.T, network registry.Network, payer registry.Payer) (*mirr
 		mirror.Close()
 		client.Close()
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := mirror.State(t.Context(), consent.Entries{}); err == nil {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
-	return &mirrored{mirror, client}, consent.Domain{ChainID: network.ChainID, Registry: registry.Address}
-}
-
-// anvil is a Foundry node of its own, and its network.
-func anvil(t *testing.T) (registry.Network, *rpc.Client) {
-	t.Helper()
-	program, err := filepath.Abs(filepath.Join("..", "registry", "node_modules", "@foundry-rs", "anvil-linux-amd64", "bin", "anvil"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		if program, err = exec.LookPath("anvil"); err != nil {
-			if required("anvil") {
-				t.Fatal("anvil is required: npm ci in consent/registry installs it")
-			}
-			t.Skip("no anvil: npm ci in consent/registry installs it")
-		}
-	}
-	// The shell caps the address space at 4 GB and becomes anvil.
-	node := exec.Command("sh", "-c", `ulimit -v 4194304; exec "$@"`, "sh", program, "--port", "0", "--chain-id", "1337", "--accounts", "1", "--cache-path", t.TempDir())
-	out, err := node.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := node.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		node.Process.Kill()
-		node.Wait()
+	poll(t, func() error {
+		_, err := mirror.State(t.Context(), consent.Entries{})
+		return err
 	})
-	listening := make(chan string, 1)
-	go func() {
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if at, found := strings.CutPrefix(lines.Text(), "Listening on "); found {
-				listening <- "http://" + at
-			}
-		}
-	}()
-	select {
-	case at := <-listening:
-		r, err := rpc.DialContext(t.Context(), at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(r.Close)
-		return registry.Network{Name: "anvil", ChainID: 1337, Endpoints: []registry.Endpoint{registry.URL(at)}, OnDemand: true}, r
-	case <-time.After(20 * time.Second):
-		t.Fatal("anvil does not listen after 20 s")
-		panic("unreachable")
-	}
+	return &mirrored{mirror, client}, consent.Domain{ChainID: network.ChainID, Registry: registry.Address}
 }
 
 // on gives a world on a real chain, whose clock is that of the computer.
@@ -141,14 +84,25 @@ func on(t *testing.T, ledger *mirrored, domain consent.Domain) *world {
 }
 
 // until asks again until the answer has a status.
-func (w *world) until(what string, status int, ask func() *said) *said {
+func (w *world) until(what string, status int, ask func() *said) (s *said) {
 	w.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		s := ask()
-		if s.status == status {
-			return s
+	poll(w, func() error {
+		if s = ask(); s.status != status {
+			return fmt.Errorf("%s: %d %s", what, s.status, s.body)
+		}
+		return nil
+	})
+	return s
+}
+
+// poll tries again until nothing is wrong, or tells what still is after 20 s.
+func poll(t testing.TB, try func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if err := try(); err == nil {
+			return
 		} else if time.Now().After(deadline) {
-			w.Fatalf("%s: %d %s", what, s.status, s.body)
+			t.Fatal(err)
 		}
 	}
 }
@@ -157,7 +111,8 @@ func (w *world) until(what string, status int, ask func() *said) *said {
 // in the blocks that are gone does not count any more, and what was revoked in
 // them stays revoked.
 func TestAttackReorganisation(t *testing.T) {
-	network, node := anvil(t)
+	url, node := anviltest.Start(t, "--accounts", "1")
+	network := registry.Network{Name: "anvil", ChainID: anviltest.ChainID, Endpoints: []registry.Endpoint{registry.URL(url)}, OnDemand: true}
 	ledger, domain := copied(t, network, nil)
 	w := on(t, ledger, domain)
 	tokenOf := func(d *consent.GrantDocument) string {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -237,18 +238,16 @@ func TestRun(t *testing.T) {
 		g.Run(ctx)
 		close(ran)
 	}()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	poll(t, func() error {
 		found, err := CheckAudit(t.Context(), db)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found.Checkpoints == 1 && found.Unanchored == 0 && found.Uncovered == 0 {
-			break
+		if found.Checkpoints != 1 || found.Unanchored != 0 || found.Uncovered != 0 {
+			return fmt.Errorf("%+v", found)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%+v", found)
-		}
-	}
+		return nil
+	})
 	left := func() (n int) {
 		t.Helper()
 		if err := db.QueryRow("SELECT (SELECT count(*) FROM gateway_seen) + (SELECT count(*) FROM gateway_sessions) + (SELECT count(*) FROM gateway_used)").Scan(&n); err != nil {

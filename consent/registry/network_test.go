@@ -1,14 +1,8 @@
 package registry_test
 
 import (
-	"bufio"
 	"context"
 	"math/big"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +12,7 @@ import (
 
 	"github.com/assent-wallet/assent/consent/devchain"
 	"github.com/assent-wallet/assent/consent/registry"
+	"github.com/assent-wallet/assent/consent/registry/anviltest"
 )
 
 // embedded is a fresh embedded chain and its network, with the account that
@@ -39,63 +34,15 @@ func embedded(t testing.TB) (registry.Network, registry.Payer) {
 	}, registry.KeyPayer(chain.Key())
 }
 
-// anvil is a fresh Foundry node and its network; its memory is capped, and so is
-// the time that it takes to start. The first three of payerOf have ether there.
+// anvil is a fresh Foundry node and its network. The first three of payerOf have
+// ether there.
 func anvil(t testing.TB, args ...string) (registry.Network, *rpc.Client) {
 	t.Helper()
-	program, err := filepath.Abs(filepath.Join("node_modules", "@foundry-rs", "anvil-linux-amd64", "bin", "anvil"))
-	if err != nil {
-		t.Fatal(err)
+	url, r := anviltest.Start(t, args...)
+	for i := range keys[:3] {
+		do(t, r, nil, "anvil_setBalance", account(i), (*hexutil.Big)(big.NewInt(1e18)))
 	}
-	if _, err := os.Stat(program); err != nil {
-		if program, err = exec.LookPath("anvil"); err != nil {
-			require(t, "anvil", "npm ci in this folder installs it: "+err.Error())
-		}
-	}
-	if !slices.Contains(args, "--accounts") { // none to lend
-		args = append(args, "--accounts", "0")
-	}
-	args = append([]string{"--port", "0", "--chain-id", "1337", "--cache-path", t.TempDir()}, args...)
-	// The shell caps the address space at 4 GB and becomes anvil.
-	cmd := exec.Command("sh", append([]string{"-c", `ulimit -v 4194304; exec "$@"`, "sh", program}, args...)...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	address := make(chan string, 1)
-	go func() {
-		defer close(address)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if at, found := strings.CutPrefix(lines.Text(), "Listening on "); found {
-				address <- "http://" + at
-			}
-		}
-	}()
-	select {
-	case url, ok := <-address:
-		if !ok {
-			t.Fatal("anvil ended before it listened")
-		}
-		r, err := rpc.DialContext(t.Context(), url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(r.Close)
-		for i := range keys[:3] {
-			do(t, r, nil, "anvil_setBalance", account(i), (*hexutil.Big)(big.NewInt(1e18)))
-		}
-		return registry.Network{Name: "anvil", ChainID: 1337, Endpoints: []registry.Endpoint{registry.URL(url)}}, r
-	case <-time.After(20 * time.Second):
-		t.Fatal("anvil does not listen after 20 s")
-		panic("unreachable")
-	}
+	return registry.Network{Name: "anvil", ChainID: anviltest.ChainID, Endpoints: []registry.Endpoint{registry.URL(url)}}, r
 }
 
 func payerOf(i int) registry.Payer { return registry.KeyPayer(keys[i]) }

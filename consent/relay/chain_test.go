@@ -1,14 +1,8 @@
 package relay_test
 
 import (
-	"bufio"
 	"context"
 	"math/big"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +14,7 @@ import (
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/registry"
+	"github.com/assent-wallet/assent/consent/registry/anviltest"
 	"github.com/assent-wallet/assent/consent/relay"
 )
 
@@ -39,62 +34,15 @@ func (s sponsor) Revoke(ctx context.Context, secrets []common.Hash) error {
 // anvil is a fresh Foundry node with the registry, where one key has coins.
 func anvil(t testing.TB, args ...string) (*registry.Client, *rpc.Client) {
 	t.Helper()
-	program, err := filepath.Abs(filepath.Join("..", "registry", "node_modules", "@foundry-rs", "anvil-linux-amd64", "bin", "anvil"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		if program, err = exec.LookPath("anvil"); err != nil {
-			if slices.Contains(strings.Split(os.Getenv("ASSENT_TEST_REQUIRE"), ","), "anvil") {
-				t.Fatal(err)
-			}
-			t.Skipf("no anvil: npm ci in consent/registry installs it: %v", err)
-		}
-	}
-	args = append([]string{"--port", "0", "--chain-id", "1337", "--accounts", "0", "--cache-path", t.TempDir()}, args...)
-	// The shell caps the address space at 4 GB and becomes anvil.
-	cmd := exec.Command("sh", append([]string{"-c", `ulimit -v 4194304; exec "$@"`, "sh", program}, args...)...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	address := make(chan string, 1)
-	go func() {
-		defer close(address)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if at, found := strings.CutPrefix(lines.Text(), "Listening on "); found {
-				address <- "http://" + at
-			}
-		}
-	}()
-	var url string
-	select {
-	case url = <-address:
-	case <-time.After(patience):
-	}
-	if url == "" {
-		t.Fatal("anvil does not listen")
-	}
+	url, r := anviltest.Start(t, args...)
 	key, err := crypto.GenerateKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := rpc.DialContext(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Close)
 	if err := r.Call(nil, "anvil_setBalance", crypto.PubkeyToAddress(key.PublicKey), (*hexutil.Big)(new(big.Int).Mul(big.NewInt(1e18), big.NewInt(1000)))); err != nil {
 		t.Fatal(err)
 	}
-	c := registry.New(registry.Network{Name: "anvil", ChainID: 1337, Endpoints: []registry.Endpoint{registry.URL(url)}}, registry.KeyPayer(key))
+	c := registry.New(registry.Network{Name: "anvil", ChainID: anviltest.ChainID, Endpoints: []registry.Endpoint{registry.URL(url)}}, registry.KeyPayer(key))
 	t.Cleanup(c.Close)
 	if _, err := c.Deploy(t.Context()); err != nil {
 		t.Fatal(err)
