@@ -347,7 +347,7 @@ func crash(t *testing.T, location string, relays int, lasts time.Duration) {
 	for _, secret := range secrets {
 		hashes = append(hashes, consent.Revocation(secret))
 	}
-	eventually(t, "every secret is on chain", func() bool {
+	within(t, time.Minute, "every secret is on chain", func() bool {
 		state, err := chain.Read(t.Context(), consent.Entries{Revocations: hashes})
 		return err == nil && !slices.ContainsFunc(hashes, func(h common.Hash) bool { return state.Revoked[h] == 0 })
 	})
@@ -434,18 +434,9 @@ func checkRoots(t *testing.T, clients []*relay.Client, chain *registry.Client, r
 	for tree := range trees {
 		need.Anchors = append(need.Anchors, tree)
 	}
-	eventually(t, "every tree is on chain", func() bool {
+	within(t, time.Minute, "every tree is on chain", func() bool {
 		state, err := chain.Read(t.Context(), need)
 		return err == nil && !slices.ContainsFunc(need.Anchors, func(tree common.Hash) bool { return state.Anchored[tree] == 0 })
 	})
 	t.Log(strconv.Itoa(len(trees)) + " trees")
-}
-
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
 }

@@ -226,6 +226,12 @@ func random() (h common.Hash) {
 
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
+	within(t, patience, what, done)
+}
+
+// within asks again until it is done.
+func within(t testing.TB, patience time.Duration, what string, done func() bool) {
+	t.Helper()
 	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %s", patience, what)
