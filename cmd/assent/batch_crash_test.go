@@ -228,29 +228,7 @@ func (h *batchCrash) checkBatches(ctx context.Context) error {
 			}
 		}
 	}
-	var grants []listed
-	if err := h.read(ctx, &grants, "grants", "--json"); err != nil {
-		return err
-	}
-	var stored []string
-	for _, g := range grants {
-		stored = append(stored, g.ID)
-		if g.State != "active" {
-			return fmt.Errorf("the grant %s is %s", g.ID, g.State)
-		}
-	}
-	if err := same("the wallet", stored, ids); err != nil {
-		return err
-	}
-	var events []observed
-	if err := h.read(ctx, &events, "observe", "--json"); err != nil {
-		return err
-	}
-	var anchored []string
-	for _, e := range events {
-		anchored = append(anchored, e.Value)
-	}
-	if err := same("the chain", anchored, roots); err != nil {
+	if err := h.checkGiven(ctx, ids, roots); err != nil {
 		return err
 	}
 	return h.checkStore(ctx)

@@ -327,32 +327,7 @@ func (h *crashing) check(ctx context.Context, chainBefore uint64) error {
 			return err
 		}
 	}
-	var grants []listed
-	if err := h.read(ctx, &grants, "grants", "--wallet", "patient", "--json"); err != nil {
-		return err
-	}
-	var stored []string
-	for _, g := range grants {
-		stored = append(stored, g.ID)
-		if g.State != "active" {
-			return fmt.Errorf("the grant %s is %s", g.ID, g.State)
-		}
-	}
-	if err := same("the wallet", stored, ids); err != nil {
-		return err
-	}
-	var events []observed
-	if err := h.read(ctx, &events, "observe", "--json"); err != nil {
-		return err
-	}
-	var anchored []string
-	for _, e := range events {
-		anchored = append(anchored, e.Value)
-		if e.Event != "Anchored" {
-			return fmt.Errorf("the chain holds %s %s", e.Event, e.Value)
-		}
-	}
-	if err := same("the chain", anchored, roots); err != nil {
+	if err := h.checkGiven(ctx, ids, roots); err != nil {
 		return err
 	}
 	chainAfter, err := h.chainID(ctx)
@@ -395,6 +370,37 @@ func (h *crashing) chainID(ctx context.Context) (uint64, error) {
 	var s status
 	err := h.read(ctx, &s, "chain", "status", "--json")
 	return s.ChainID, err
+}
+
+// checkGiven makes sure that the wallet lists just these grants, all active, and
+// that the chain holds just these roots.
+func (h *crashing) checkGiven(ctx context.Context, ids, roots []string) error {
+	var grants []listed
+	if err := h.read(ctx, &grants, "grants", "--wallet", "patient", "--json"); err != nil {
+		return err
+	}
+	var stored []string
+	for _, g := range grants {
+		stored = append(stored, g.ID)
+		if g.State != "active" {
+			return fmt.Errorf("the grant %s is %s", g.ID, g.State)
+		}
+	}
+	if err := same("the wallet", stored, ids); err != nil {
+		return err
+	}
+	var events []observed
+	if err := h.read(ctx, &events, "observe", "--json"); err != nil {
+		return err
+	}
+	var anchored []string
+	for _, e := range events {
+		anchored = append(anchored, e.Value)
+		if e.Event != "Anchored" {
+			return fmt.Errorf("the chain holds %s %s", e.Event, e.Value)
+		}
+	}
+	return same("the chain", anchored, roots)
 }
 
 // running is a command that runs, or has ended.

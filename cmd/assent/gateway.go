@@ -140,26 +140,18 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 		if err != nil {
 			return err
 		}
-		type serving struct {
-			URL      string `json:"url"`
-			Metrics  string `json:"metrics"` // empty: none
-			Holder   string `json:"holder"`
-			ChainID  uint64 `json:"chainId"`
-			Registry string `json:"registry"`
-		}
-		s := serving{URL: at.String(), Holder: profile.Address.Hex(), ChainID: l.domain.ChainID, Registry: l.domain.Registry.Hex()}
-		if metrics != nil {
-			s.Metrics = metrics.url() + "/metrics"
-		}
+		s := newServing(at.String(), metrics, profile.Address, l.domain)
 		if err := o.result(s, func(out io.Writer) {
-			fmt.Fprintf(out, "serving %s at %s for the data holder %s\n", o.fhir, s.URL, s.Holder)
+			fmt.Fprintf(out, "serving %s at %s for the data holder %s\n", o.fhir, s.URL, s.Account)
 		}); err != nil {
 			return err
 		}
 		running, stop := context.WithCancel(ctx)
 		var tasks sync.WaitGroup
 		tasks.Go(func() { g.Run(running) })
-		tasks.Go(func() { l.watch(running, log, watchEvery) })
+		looks := time.NewTicker(watchEvery)
+		defer looks.Stop()
+		tasks.Go(func() { l.watch(running, log, looks.C) })
 		err = o.serveUntil(ctx, public, metrics)
 		stop()
 		tasks.Wait()

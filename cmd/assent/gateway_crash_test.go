@@ -317,8 +317,11 @@ func TestGatewayKilled(t *testing.T) {
 					got, err = a.ask(loaded, http.MethodGet, fmt.Sprintf("/Observation/lab%d", n), "")
 				}
 				if err != nil { // it was killed: the token of an exchange that was cut off is not known
-					time.Sleep(5 * time.Millisecond)
 					a.token = ""
+					select { // and asks again, until there is another
+					case <-time.After(5 * time.Millisecond):
+					case <-loaded.Done():
+					}
 					continue
 				}
 				mu.Lock()
@@ -341,7 +344,10 @@ func TestGatewayKilled(t *testing.T) {
 				t.Fatalf("kill %d: only %d answers in 20 s", k, count()-before)
 			}
 		}
-		time.Sleep(mathrand.N(300 * time.Millisecond))
+		select { // at any moment
+		case <-time.After(mathrand.N(300 * time.Millisecond)):
+		case <-s.gateway.ended:
+		}
 		if !s.gateway.kill() {
 			t.Fatalf("the gateway ended by itself: %v\n%s", s.gateway.err, s.gateway.stderr.String())
 		}

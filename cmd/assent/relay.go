@@ -158,17 +158,7 @@ func runRelayServe(ctx context.Context, o *relayServeOptions) error {
 		if err != nil {
 			return err
 		}
-		type serving struct {
-			URL      string `json:"url"`
-			Metrics  string `json:"metrics"` // empty: none
-			Account  string `json:"account"`
-			ChainID  uint64 `json:"chainId"`
-			Registry string `json:"registry"`
-		}
-		s := serving{URL: at.String(), Account: profile.Address.Hex(), ChainID: c.domain.ChainID, Registry: c.domain.Registry.Hex()}
-		if metrics != nil {
-			s.Metrics = metrics.url() + "/metrics"
-		}
+		s := newServing(at.String(), metrics, profile.Address, c.domain)
 		if err := o.result(s, func(out io.Writer) {
 			fmt.Fprintf(out, "serving a relay for chain %d at %s, which the account %s pays for\n", s.ChainID, s.URL, s.Account)
 		}); err != nil {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/spf13/cobra"
 
 	"github.com/assent-wallet/assent/consent"
@@ -105,6 +106,23 @@ func (a *app) databaseAt(location, file string) (string, error) {
 		}
 	}
 	return location, nil
+}
+
+// serving is what a service says of itself once it serves.
+type serving struct {
+	URL      string `json:"url"`
+	Metrics  string `json:"metrics"` // empty: none
+	Account  string `json:"account"` // of the data holder, or who pays
+	ChainID  uint64 `json:"chainId"`
+	Registry string `json:"registry"`
+}
+
+func newServing(url string, metrics *service, account common.Address, domain consent.Domain) serving {
+	s := serving{URL: url, Account: account.Hex(), ChainID: domain.ChainID, Registry: domain.Registry.Hex()}
+	if metrics != nil {
+		s.Metrics = metrics.url() + "/metrics"
+	}
+	return s
 }
 
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {

@@ -19,22 +19,20 @@ const (
 	tellProgress = 10
 )
 
-// watch tells the operator, until ctx is done, what keeps the copy of the registry
+// watch tells the operator, at each look until ctx is done, what keeps the copy of the registry
 // from being level with the chain, what cannot be posted, and how far the first
 // reading of the chain is.
-func (l *ledger) watch(ctx context.Context, log *slog.Logger, every time.Duration) {
+func (l *ledger) watch(ctx context.Context, log *slog.Logger, looks <-chan time.Time) {
 	level := &concern{log: log, begun: "the copy of the registry is not level with the chain: nothing is permitted once it is too old", over: "the copy of the registry is level with the chain again"}
 	posted := &concern{log: log, begun: "revocations or retirements that are not on the chain cannot be posted", over: "revocations and retirements are posted"}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for looks := 0; ; looks++ {
+	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-looks:
 		}
 		s, err := l.Status(ctx)
-		if errors.Is(err, registry.ErrNoCopy) && s.Head > 0 && looks%tellProgress == 0 {
+		if errors.Is(err, registry.ErrNoCopy) && s.Head > 0 && n%tellProgress == 0 {
 			log.InfoContext(ctx, "reading the chain for the first time", "block", s.Block.Number, "of", s.Head)
 		}
 		if err != nil && !errors.Is(err, registry.ErrNoCopy) {

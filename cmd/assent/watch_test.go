@@ -52,15 +52,23 @@ func TestWatch(t *testing.T) {
 	var said shared
 	var running sync.WaitGroup
 	running.Go(func() { _ = mirror.Follow(ctx) })
+	looks := make(chan time.Time)
 	running.Go(func() {
-		(&ledger{Mirror: mirror}).watch(ctx, slog.New(slog.NewTextHandler(&said, nil)), time.Millisecond)
+		(&ledger{Mirror: mirror}).watch(ctx, slog.New(slog.NewTextHandler(&said, nil)), looks)
 	})
+	look := func() { // which begins once the one before has ended
+		select {
+		case looks <- time.Time{}:
+		case <-ctx.Done():
+			t.Fatalf("no look within its time:\n%s", said.String())
+		}
+	}
 	const why = "network nowhere has no endpoint"
-	for strings.Count(said.String(), why) < 2 && ctx.Err() == nil {
-		time.Sleep(time.Millisecond)
+	for strings.Count(said.String(), why) < 2 {
+		look()
 	}
 	for range 20 * lasting { // nothing is told twice
-		time.Sleep(time.Millisecond)
+		look()
 	}
 	cancel()
 	running.Wait()
