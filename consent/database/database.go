@@ -59,6 +59,7 @@ type DB struct {
 	*sql.DB
 	name     string
 	postgres bool
+	log      *writeAhead // of SQLite
 }
 
 // patience is how long a process waits for another that writes.
@@ -85,7 +86,7 @@ func open(location string) (*DB, error) {
 	if strings.HasPrefix(location, "postgres://") || strings.HasPrefix(location, "postgresql://") {
 		return openPostgres(location)
 	}
-	db := &DB{name: location}
+	db := &DB{name: location, log: newWriteAhead()}
 	if err := os.MkdirAll(filepath.Dir(location), 0o700); err != nil {
 		return nil, db.failed(err)
 	}
@@ -105,7 +106,7 @@ func open(location string) (*DB, error) {
 		path = "/" + path // a drive of Windows
 	}
 	source := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{
-		"_pragma": {fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "synchronous(FULL)"},
+		"_pragma": {fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "synchronous(FULL)", fmt.Sprintf("wal_autocheckpoint(%d)", logPages)},
 		"_txlock": {"immediate"},
 	}.Encode()}
 	if db.DB, err = sql.Open("sqlite", source.String()); err != nil {
@@ -187,6 +188,14 @@ func (db *DB) useWAL(ctx context.Context) error {
 	}
 }
 
+// Close closes the database.
+func (db *DB) Close() error {
+	if !db.postgres {
+		db.log.stop()
+	}
+	return db.DB.Close()
+}
+
 // Postgres tells whether it is PostgreSQL.
 func (db *DB) Postgres() bool { return db.postgres }
 
@@ -198,6 +207,12 @@ func (db *DB) Change(ctx context.Context, do func(*sql.Tx) error) error {
 }
 
 func (db *DB) change(ctx context.Context, do func(*sql.Tx) error) error {
+	if !db.postgres {
+		if err := db.log.begin(ctx); err != nil {
+			return err
+		}
+		defer db.log.end(db.DB)
+	}
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
