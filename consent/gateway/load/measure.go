@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -12,10 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,13 +46,12 @@ func measure(ctx context.Context, o options) error {
 		return err
 	}
 	defer served.stop()
-	transport := &http.Transport{MaxIdleConns: 2 * o.connections, MaxIdleConnsPerHost: o.connections, MaxConnsPerHost: o.connections, DisableCompression: true}
-	defer transport.CloseIdleConnections()
 	askers := make([]*asker, o.connections)
 	for i := range askers {
-		if askers[i], err = newAsker(&at, upstream, &http.Client{Transport: transport, Timeout: 30 * time.Second}, i); err != nil {
+		if askers[i], err = newAsker(&at, upstream, i); err != nil {
 			return err
 		}
+		defer askers[i].close()
 	}
 	fmt.Printf("%d connections, %d clinics, %d patients\n", o.connections, clinics, patients)
 
@@ -136,7 +138,7 @@ func fetchProfile(ctx context.Context, at, file string) error {
 // not: rate asks per second in all. It gives how long each answer took from when
 // it was sent, and from when it was due, so that what waits behind a slow answer
 // counts. The first wrong answer ends it.
-func openLoop(ctx context.Context, askers []*asker, rate float64, lasts time.Duration, ask func(*asker, context.Context) error, tell func(answered int) time.Duration) (took, waited []time.Duration, err error) {
+func openLoop(ctx context.Context, askers []*asker, rate float64, lasts time.Duration, ask func(*asker) error, tell func(answered int) time.Duration) (took, waited []time.Duration, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
@@ -154,7 +156,7 @@ func openLoop(ctx context.Context, askers []*asker, rate float64, lasts time.Dur
 				}
 				time.Sleep(time.Until(due))
 				sent := time.Now()
-				if err := ask(a, ctx); err != nil {
+				if err := ask(a); err != nil {
 					cancel(err)
 					return
 				}
@@ -197,7 +199,7 @@ func atOnce(ctx context.Context, askers []*asker, lasts time.Duration) (took []t
 		group.Go(func() {
 			for ctx.Err() == nil && time.Now().Before(end) {
 				sent := time.Now()
-				if err := a.exchange(ctx); err != nil {
+				if err := a.exchange(); err != nil {
 					cancel(err)
 					return
 				}
@@ -231,9 +233,10 @@ func median(took []time.Duration) time.Duration {
 // asker is a clinic with a key of its own, and a token while it has one.
 type asker struct {
 	at       *opened
-	upstream string
-	http     *http.Client
+	gateway  *connection
+	upstream *connection
 	patient  int
+	record   [observations]string // of the patient
 	grant    *consent.GrantDocument
 	account  *ecdsa.PrivateKey
 	key      *ecdsa.PrivateKey // of its proofs
@@ -245,10 +248,20 @@ type asker struct {
 	until    time.Time
 }
 
-func newAsker(at *opened, upstream string, client *http.Client, i int) (*asker, error) {
+func newAsker(at *opened, upstream string, i int) (*asker, error) {
 	c := &at.Clinics[i%len(at.Clinics)]
-	a := &asker{at: at, upstream: upstream, http: client, patient: c.Patient, next: i}
+	a := &asker{at: at, patient: c.Patient, next: i}
+	for o := range a.record {
+		a.record[o] = observation(c.Patient, o)
+	}
 	var err error
+	if a.gateway, err = connect(at.URL); err != nil {
+		return nil, err
+	}
+	if a.upstream, err = connect(upstream); err != nil {
+		a.gateway.Close()
+		return nil, err
+	}
 	if a.grant, err = consent.ReadGrant(bytes.NewReader(c.Grant)); err != nil {
 		return nil, err
 	}
@@ -267,6 +280,11 @@ func newAsker(at *opened, upstream string, client *http.Client, i int) (*asker, 
 	}
 	a.header = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"typ":"dpop+jwt","alg":"ES256","jwk":%s}`, jwk))
 	return a, nil
+}
+
+func (a *asker) close() {
+	a.gateway.Close()
+	a.upstream.Close()
 }
 
 // proof is one of its key for a request (RFC 9449, section 4.2).
@@ -288,7 +306,7 @@ func (a *asker) proof(method, at, ath string) (string, error) {
 }
 
 // exchange gets a token for a fresh access.
-func (a *asker) exchange(ctx context.Context) error {
+func (a *asker) exchange() error {
 	domain := consent.Domain{ChainID: a.at.ChainID, Registry: a.at.Registry}
 	scopes := []consent.Scope{scope}
 	links, err := a.grant.Open(a.at.Holder, scopes)
@@ -314,9 +332,7 @@ func (a *asker) exchange(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	status, body, err := a.send(ctx, http.MethodPost, a.at.URL+"/token", strings.NewReader(form.Encode()), http.Header{
-		"Content-Type": {"application/x-www-form-urlencoded"}, "Dpop": {proof},
-	})
+	status, body, err := a.gateway.send("POST /token HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nDPoP: "+proof+"\r\n", form.Encode())
 	if err != nil {
 		return err
 	}
@@ -338,25 +354,25 @@ func (a *asker) exchange(ctx context.Context) error {
 }
 
 // read reads the next observation through the gateway.
-func (a *asker) read(ctx context.Context) error {
+func (a *asker) read() error {
 	if time.Now().After(a.until) {
-		if err := a.exchange(ctx); err != nil {
+		if err := a.exchange(); err != nil {
 			return err
 		}
 	}
 	o := a.turn()
-	at := a.at.URL + "/Observation/" + observationOf(a.patient, o)
-	proof, err := a.proof(http.MethodGet, at, a.ath)
+	path := "/Observation/" + observationOf(a.patient, o)
+	proof, err := a.proof(http.MethodGet, a.at.URL+path, a.ath)
 	if err != nil {
 		return err
 	}
-	return a.expect(ctx, at, http.Header{"Authorization": {"DPoP " + a.token}, "Dpop": {proof}}, o)
+	return a.expect(a.gateway, path, "Authorization: DPoP "+a.token+"\r\nDPoP: "+proof+"\r\n", o)
 }
 
 // readStraight reads it from the stub.
-func (a *asker) readStraight(ctx context.Context) error {
+func (a *asker) readStraight() error {
 	o := a.turn()
-	return a.expect(ctx, a.upstream+"/Observation/"+observationOf(a.patient, o), nil, o)
+	return a.expect(a.upstream, "/Observation/"+observationOf(a.patient, o), "", o)
 }
 
 func (a *asker) turn() int {
@@ -365,26 +381,51 @@ func (a *asker) turn() int {
 }
 
 // expect reads an observation, which has to come as the stub has it.
-func (a *asker) expect(ctx context.Context, at string, header http.Header, o int) error {
-	status, body, err := a.send(ctx, http.MethodGet, at, nil, header)
+func (a *asker) expect(to *connection, path, header string, o int) error {
+	status, body, err := to.send("GET "+path+" HTTP/1.1\r\n"+header, "")
 	if err != nil {
 		return err
 	}
-	if want := observation(a.patient, o); status != http.StatusOK || !bytes.Equal(body, []byte(want)) {
-		return fmt.Errorf("a wrong answer to a read of %s: %d %s", at, status, body)
+	if status != http.StatusOK || string(body) != a.record[o] {
+		return fmt.Errorf("a wrong answer to a read of %s: %d %s", path, status, body)
 	}
 	return nil
 }
 
-func (a *asker) send(ctx context.Context, method, at string, body io.Reader, header http.Header) (status int, answer []byte, err error) {
-	r, err := http.NewRequestWithContext(ctx, method, at, body)
+// connection is one to a server. Nothing stands between it and the measurement,
+// which takes as little of the processors as it can.
+type connection struct {
+	net.Conn
+	host string
+	in   *bufio.Reader
+}
+
+// patience is how long an answer may take.
+const patience = 30 * time.Second
+
+func connect(base string) (*connection, error) {
+	host := strings.TrimPrefix(base, "http://")
+	c, err := net.Dial("tcp", host)
 	if err != nil {
+		return nil, err
+	}
+	return &connection{c, host, bufio.NewReader(c)}, nil
+}
+
+// send sends a request, given its head but for Host and Content-Length, and reads
+// the answer.
+func (c *connection) send(head, body string) (status int, answer []byte, err error) {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return 0, nil, err
 	}
-	if header != nil {
-		r.Header = header
+	head += "Host: " + c.host + "\r\n"
+	if body != "" {
+		head += "Content-Length: " + strconv.Itoa(len(body)) + "\r\n"
 	}
-	got, err := a.http.Do(r)
+	if _, err := io.WriteString(c, head+"\r\n"+body); err != nil {
+		return 0, nil, err
+	}
+	got, err := http.ReadResponse(c.in, nil)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -96,7 +96,7 @@ func worked(pid int) time.Duration {
 
 // serve serves on this computer until ctx is done.
 func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: handler}
 	stopped := context.AfterFunc(ctx, func() { server.Close() })
 	defer stopped()
 	if err := server.Serve(listener); err != http.ErrServerClosed {

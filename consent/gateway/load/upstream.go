@@ -1,10 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
-	"strings"
 )
 
 // The record that the stub has: so many patients with so many observations each.
@@ -29,13 +30,18 @@ func observation(p, o int) string {
 		observationOf(p, o), patientOf(p), o+1, o+1, p%10, o%10)
 }
 
-// serveUpstream serves the record by reads, and tells its URL.
+// serveUpstream serves the record by reads, and tells its URL. It does not take
+// more of the processors than it must, as the gateway has to share them: answers
+// are made beforehand, and each connection has one goroutine.
 func serveUpstream(ctx context.Context) error {
-	record := make(map[string][]byte)
+	answers := make(map[string][]byte)
+	answer := func(path, resource string) {
+		answers["/"+path] = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: %d\r\n\r\n%s", len(resource), resource)
+	}
 	for p := range patients {
-		record["Patient/"+patientOf(p)] = fmt.Appendf(nil, `{"resourceType":"Patient","id":%q,"meta":{"versionId":"1"},"active":true}`, patientOf(p))
+		answer("Patient/"+patientOf(p), fmt.Sprintf(`{"resourceType":"Patient","id":%q,"meta":{"versionId":"1"},"active":true}`, patientOf(p)))
 		for o := range observations {
-			record["Observation/"+observationOf(p, o)] = []byte(observation(p, o))
+			answer("Observation/"+observationOf(p, o), observation(p, o))
 		}
 	}
 	listener, url, err := listen()
@@ -45,13 +51,33 @@ func serveUpstream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		resource, has := record[strings.TrimPrefix(r.URL.Path, "/")]
-		if !has || r.Method != http.MethodGet {
-			http.NotFound(w, r)
+	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	for {
+		connection, err := listener.Accept()
+		if ctx.Err() != nil {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		go serveRecord(connection, answers)
+	}
+}
+
+// serveRecord answers the requests of a connection until it ends, or one is
+// anything but a read of what there is.
+func serveRecord(connection net.Conn, answers map[string][]byte) {
+	defer connection.Close()
+	for in := bufio.NewReader(connection); ; {
+		r, err := http.ReadRequest(in)
+		if err != nil {
 			return
 		}
-		w.Header().Set("Content-Type", "application/fhir+json")
-		_, _ = w.Write(resource)
-	}))
+		answer := answers[r.URL.Path]
+		if r.Method != http.MethodGet || r.ContentLength != 0 || answer == nil {
+			answer = []byte("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		}
+		if _, err := connection.Write(answer); err != nil || answer[9] != '2' {
+			return
+		}
+	}
 }
