@@ -371,10 +371,10 @@ func TestSignProofOfAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := consent.State{Retired: map[common.Address]uint64{k.Address(): 0, holder: 0}}
-	if err := proof.Proves(k.Address(), domain, holder, challenge, state, 1_300); err != nil {
+	if err := proof.Proves(k.Address(), domain, holder, challenge, common.Hash{}, state, 1_300); err != nil {
 		t.Error(err)
 	}
-	if err := proof.Proves(holder, domain, holder, challenge, state, 1_000); err == nil {
+	if err := proof.Proves(holder, domain, holder, challenge, common.Hash{}, state, 1_000); err == nil {
 		t.Error("it proves another account")
 	}
 	if verdict, err := consent.Examine(proof, nil).Decide(state, 1_000); err != nil || verdict.Outcome != consent.Malformed {

@@ -95,14 +95,12 @@ func (o *accessOptions) prove(ctx context.Context) error {
 		return usagef("a proof of address needs --holder: who gave out the challenge")
 	case o.grant != "" || o.scopes.given():
 		return usagef("--challenge is for a proof of address, which uses no grant and names no scope")
+	case o.binding != "":
+		return usagef("--binding is for an access: a proof of address opens no session")
 	}
 	var challenge common.Hash
 	if err := challenge.UnmarshalText([]byte(o.challenge)); err != nil {
 		return usagef("--challenge: want 0x and 64 hexadecimal digits, as the data holder gave them")
-	}
-	binding, err := o.readBinding()
-	if err != nil {
-		return err
 	}
 	holder, err := o.party(o.holder)
 	if err != nil {
@@ -112,7 +110,7 @@ func (o *accessOptions) prove(ctx context.Context) error {
 		if err := meet(ctx, w, holder); err != nil {
 			return err
 		}
-		proof, err := w.ProveAddress(holder.account, challenge, binding)
+		proof, err := w.ProveAddress(holder.account, challenge, common.Hash{})
 		if err != nil {
 			return err
 		}

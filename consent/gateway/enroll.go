@@ -59,7 +59,7 @@ func (e *Enrollments) Bind(ctx context.Context, account common.Address, patient 
 	}
 	now := e.Now()
 	challenge := proof.Access.Nonce
-	if err := proof.Proves(account, e.Domain, e.Holder, challenge, state, uint64(now.Unix())); err != nil {
+	if err := proof.Proves(account, e.Domain, e.Holder, challenge, common.Hash{}, state, uint64(now.Unix())); err != nil {
 		return err
 	}
 	if _, err := e.endRetired(ctx); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/database/databasetest"
@@ -101,6 +102,11 @@ func TestAttackEnrollment(t *testing.T) {
 			{"proof of another account", "not signed", "new", func() *consent.AccessDocument { return w.proofOfAddress(other, fresh()) }},
 			{"proof for another holder", "is for", "new", func() *consent.AccessDocument {
 				return w.signed(key, &consent.AccessDocument{Domain: testDomain, Access: consent.ProofOfAddress(common.Address{8}, fresh(), common.Hash{}, w.now())})
+			}},
+			// A relay has its patients sign the challenges that it names, in the name that it gives itself.
+			{"proof for a relay", "bound to another use", "new", func() *consent.AccessDocument {
+				binding := crypto.Keccak256Hash([]byte("assent/relay/https://relay.example"))
+				return w.signed(key, &consent.AccessDocument{Domain: testDomain, Access: consent.ProofOfAddress(testHolder, fresh(), binding, w.now())})
 			}},
 			{"proof on another chain", "another chain", "new", func() *consent.AccessDocument {
 				return w.signed(key, &consent.AccessDocument{Domain: consent.Domain{ChainID: 1}, Access: consent.ProofOfAddress(testHolder, fresh(), common.Hash{}, w.now())})

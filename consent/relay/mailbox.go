@@ -36,8 +36,9 @@ const (
 )
 
 // Origin gives what binds a proof of address to the one relay that wallets name
-// by this URL: the binding of consent.ProofOfAddress. A relay that passes on
-// another's challenge gets a proof that is of no use there.
+// by this URL: the binding of consent.ProofOfAddress. A relay that passes on the
+// challenge of another relay or of a data holder gets a proof that neither
+// takes: both ask for the binding that is their own (consent.AccessDocument.Proves).
 func Origin(url string) common.Hash { return crypto.Keccak256Hash([]byte("assent/relay/" + url)) }
 
 // What a mailbox says. Whoever asks for what is not theirs hears that it is not
@@ -157,14 +158,14 @@ func (r *Relay) open(ctx context.Context, account common.Address, proof *consent
 	if err != nil {
 		return "", 0, err
 	}
-	if !given || proof.Access.Binding != Origin(r.options.URL) {
+	if !given {
 		return "", 0, errNoProof
 	}
 	state, err := r.chain.Read(ctx, proof.ProofEntries(account))
 	if err != nil {
 		return "", 0, err
 	}
-	if err := proof.Proves(account, r.options.Domain, r.options.Account, nonce, state, uint64(r.now())); err != nil {
+	if err := proof.Proves(account, r.options.Domain, r.options.Account, nonce, Origin(r.options.URL), state, uint64(r.now())); err != nil {
 		return "", 0, fmt.Errorf("%w: %w", errNoProof, err)
 	}
 	token, expires = rand.Text(), r.now()+int64(sessionTime/time.Second)
