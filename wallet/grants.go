@@ -130,15 +130,22 @@ func (w *Wallet) Post(ctx context.Context, d *consent.GrantDocument) error {
 	if len(siblings) == 0 {
 		return w.Documents.SetState(ctx, consent.KindGrant, id, Anchored)
 	}
-	d.AnchorProof = append(d.AnchorProof, siblings...)
-	text, err := d.MarshalJSON()
+	// The root of the longer proof is on chain, and would have no siblings when the
+	// document is posted again: it grows when the store has them.
+	whole := *d
+	whole.AnchorProof = slices.Concat(d.AnchorProof, siblings)
+	text, err := whole.MarshalJSON()
 	if err != nil {
 		return err
 	}
-	return w.Documents.Change(ctx, consent.KindGrant, id, func(r *Record) error {
+	if err := w.Documents.Change(ctx, consent.KindGrant, id, func(r *Record) error {
 		r.Document, r.State = text, Anchored
 		return nil
-	})
+	}); err != nil {
+		return err
+	}
+	d.AnchorProof = whole.AnchorProof
+	return nil
 }
 
 // Resume posts the grants that were signed and never seen anchored, unless they

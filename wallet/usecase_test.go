@@ -188,6 +188,54 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// together anchors roots as a relay does, each in a tree with another, and calls
+// then when that is on chain. What is on chain already needs no tree.
+type together struct {
+	*chain
+	then func()
+}
+
+func (r *together) Anchor(ctx context.Context, root common.Hash) ([]common.Hash, error) {
+	state, err := r.Read(ctx, consent.Entries{Anchors: []common.Hash{root}})
+	if err != nil || state.Anchored[root] != 0 {
+		return nil, err
+	}
+	siblings := []common.Hash{{1}}
+	if _, err := r.Client.Anchor(ctx, consent.Root(root, siblings)); err != nil {
+		return nil, err
+	}
+	r.then()
+	return siblings, nil
+}
+
+// Where the store fails just when a relay's proof is to be kept, the same
+// document can be posted again, and the proof is kept then.
+func TestPostAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	patient, clinic := w.wallet(nil), w.wallet(nil)
+	cut, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	patient.Registry = &together{patient.Registry.(*chain), cancel}
+	grant, err := patient.Sign(t.Context(), w.draft(clinic.Signer.Address(), "patient/Observation.rs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := patient.Post(cut, grant); !errors.Is(err, context.Canceled) {
+		t.Fatalf("posted while the store fails: %v", err)
+	}
+	if err := patient.Post(t.Context(), grant); err != nil {
+		t.Fatal(err)
+	}
+	grants, err := patient.Grants(t.Context())
+	if err != nil || len(grants) != 1 || grants[0].State != wallet.Anchored || grants[0].Verdict.Outcome != consent.Permit {
+		t.Errorf("the grants are %+v, %v", grants, err)
+	}
+	if got := w.outcome(clinic, grant); got != consent.Permit {
+		t.Errorf("the document is %s", got)
+	}
+}
+
 // Each switch ends what it is for and nothing else, and what is signed after it
 // counts again.
 func TestSwitches(t *testing.T) {
