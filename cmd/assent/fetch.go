@@ -42,9 +42,9 @@ holder is asked with a fresh access and a fresh key, so that nobody else can use
 what is sent to it.
 
 Where a holder is reached comes from --from, else from the cover note, else from
-the address book. The host is shown: a note proves nothing. What fails at one holder
-keeps nothing back of the others, and the exit code then is 1; it is 3 where every
-holder denied, and 5 where the chain could not be followed.`,
+the address book. The host is shown: a note proves nothing. What fails keeps nothing
+back of what came before it, from the same holder or another, and the exit code then
+is 1; it is 3 where every holder denied, and 5 where the chain could not be followed.`,
 		Example: `  assent fetch --grant labs.grant.json --out labs.json
   assent fetch --grant labs.grant.json --cover labs.cover.json --ndjson > labs.ndjson
   assent fetch --grant labs.grant.json --from https://fhir.hospital.example --scope patient/Immunization.rs`,
@@ -210,19 +210,20 @@ func (o *fetchOptions) fetch(ctx context.Context, w *wallet.Wallet, grant *conse
 			failed.sources = append(failed.sources, s)
 		}
 	}
-	if len(failed.sources) < len(sources) {
+	kept := out.count > 0 || len(failed.sources) < len(sources)
+	if kept {
 		if err := out.close(); err != nil {
 			return fmt.Errorf("write the records: %w", err)
 		}
-		if o.out != "" {
-			if err := o.result(o.summary(out, sources), func(people io.Writer) {
-				fmt.Fprintf(people, "%s in %s\n", number(out.count, "resource"), o.out)
-			}); err != nil {
-				return err
-			}
+	}
+	if kept && o.out != "" || o.json {
+		summary := o.summary(out, sources)
+		if !kept {
+			summary.Out = ""
 		}
-	} else if o.json {
-		if err := o.document(o.summary(out, sources)); err != nil {
+		if err := o.result(summary, func(people io.Writer) {
+			fmt.Fprintf(people, "%s in %s\n", number(out.count, "resource"), o.out)
+		}); err != nil {
 			return err
 		}
 	}
@@ -318,7 +319,7 @@ func planOf(scopes []consent.Scope) plan {
 
 // fetched is a fetch as --json prints it.
 type fetched struct {
-	Out       string        `json:"out"`
+	Out       string        `json:"out"` // empty: nothing came and nothing was written
 	Resources int           `json:"resources"`
 	Holders   []fetchedFrom `json:"holders"`
 }
