@@ -188,10 +188,14 @@ func (w *Wallet) sendBy(ctx context.Context, relay Relay, to common.Address, let
 	if card == nil {
 		return fmt.Errorf("%s has no mailbox at %s: its person opens one with “assent card --publish”", to, relay.URL())
 	}
-	// Where a newer card is known, the relay's is refused, and that one counts.
+	// Where a newer card is known, the relay's is refused, and that one counts, if
+	// its account is not retired since.
 	if err := w.Meet(ctx, card); err != nil {
 		known, failed := w.card(ctx, to)
 		if failed != nil || known == nil || known.Card.Time <= card.Card.Time {
+			return err
+		}
+		if err := w.Meet(ctx, known); err != nil {
 			return err
 		}
 		card = known

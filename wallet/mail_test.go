@@ -162,6 +162,65 @@ func TestLetters(t *testing.T) {
 	}
 }
 
+// answering answers with a card of its own, whoever's is asked for.
+type answering struct {
+	post
+	card *consent.CardDocument
+}
+
+func (a answering) Card(context.Context, common.Address) (*consent.CardDocument, error) {
+	return a.card, nil
+}
+
+// Where a newer card is known than the one that a relay gives, a letter is
+// sealed to that one; but to a retired account none is, whatever the relay gives.
+func TestKnownCard(t *testing.T) {
+	w := newWorld(t)
+	ctx, at := t.Context(), w.relay()
+	patient, clinic := w.wallet(nil), w.wallet(nil)
+	if _, err := clinic.Collect(ctx, at); err != nil {
+		t.Fatal(err)
+	}
+	older, err := at.Card(ctx, clinic.Signer.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clinic.Now = func() time.Time { return time.Now().Add(10 * time.Second) }
+	newer, err := clinic.Card(ctx, "Clinic")
+	if err != nil || newer.Card.Time <= older.Card.Time {
+		t.Fatal(newer, err)
+	}
+	clinic.Now = time.Now
+	if err := patient.Meet(ctx, newer); err != nil {
+		t.Fatal(err)
+	}
+	forged := *older
+	forged.Card.Time = 0
+	card, err := patient.Card(ctx, "Patient")
+	if err != nil {
+		t.Fatal(err)
+	}
+	letter := &consent.Letter{Cards: []consent.CardDocument{*card}}
+	cards := map[string]*consent.CardDocument{"an older card": older, "a forged card": &forged}
+	for what, card := range cards {
+		if _, err := patient.Send(ctx, []wallet.Relay{answering{at, card}}, clinic.Signer.Address(), letter); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if received, err := clinic.Collect(ctx, at); err != nil || len(received) != len(cards) || received[0].Err != nil {
+		t.Errorf("%+v, %v", received, err)
+	}
+	if err := clinic.Retire(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cards["the newest card"] = newer
+	for what, card := range cards {
+		if _, err := patient.Send(ctx, []wallet.Relay{answering{at, card}}, clinic.Signer.Address(), letter); err == nil || !strings.Contains(err.Error(), "retired") {
+			t.Errorf("%s of a retired account: %v", what, err)
+		}
+	}
+}
+
 // Whatever is done to a sealed letter, it opens for its recipient as it was, or
 // not at all.
 func TestSealedLetterAttacks(t *testing.T) {
