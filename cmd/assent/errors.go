@@ -71,7 +71,7 @@ func exitCode(err error) int {
 		return holders.exitCode()
 	case errors.As(err, &secret):
 		return exitKeyring
-	case isAny(err, devchain.ErrInUse, devchain.ErrDamaged, devchain.ErrClosed, errNoAnswer), registry.IsChainError(err):
+	case isAny(err, devchain.ErrInUse, devchain.ErrDamaged, devchain.ErrClosed, errNoAnswer, errNotLevel), registry.IsChainError(err):
 		return exitChain
 	}
 	return exitFailed

@@ -74,11 +74,11 @@ by the last address in its X-Forwarded-For.`,
 }
 
 // credentials gives the Authorization header for the FHIR server.
-func (o *gatewayOptions) credentials() (string, error) {
+func (o *gatewayOptions) credentials(upstream *url.URL) (string, error) {
 	if o.fhirToken == "" {
 		return "", nil
 	}
-	if _, err := consent.ParseGatewayURL(o.fhir); err != nil {
+	if _, err := consent.ParseGatewayURL(upstream.String()); err != nil {
 		return "", usagef("--fhir-token needs an https URL in --fhir, or this computer: others could read the token on its way")
 	}
 	token, err := readToken(o.fhirToken)
@@ -96,7 +96,7 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	credentials, err := o.credentials()
+	credentials, err := o.credentials(upstream)
 	if err != nil {
 		return err
 	}
@@ -117,6 +117,9 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 	payer, lock := o.payer(ctx, name, profile)
 	defer lock()
 	return o.withLedger(ctx, payer, func(l *ledger) error {
+		if err := gateway.Claim(ctx, db, l.domain, profile.Address); err != nil {
+			return err
+		}
 		public, err := o.publicService(ctx, log)
 		if err != nil {
 			return err
@@ -146,7 +149,7 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 		}); err != nil {
 			return err
 		}
-		running, stop := context.WithCancel(ctx)
+		running, stop := context.WithCancel(context.WithoutCancel(ctx)) // requests that have begun are still decided
 		var tasks sync.WaitGroup
 		tasks.Go(func() { g.Run(running) })
 		looks := time.NewTicker(watchEvery)
@@ -169,9 +172,13 @@ func baseURL(flag, text string) (*url.URL, error) {
 	return at, nil
 }
 
-// openDatabase opens the gateway's database.
+// openDatabase opens the gateway's database. Which data holder's it is, it knows by
+// itself: see gateway.Claim.
 func (o *gatewayOptions) openDatabase(ctx context.Context) (*database.DB, error) {
-	location, err := o.databaseAt(o.database, "gateway.db")
+	location, err := o.databaseAt(o.database, func(network string) (string, error) {
+		name, _, err := o.profile()
+		return "gateway." + network + "." + name + ".db", err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +278,7 @@ func (a *app) withLedger(ctx context.Context, payer registry.Payer, do func(*led
 			return err
 		}
 		defer mirror.Close()
-		following, stop := context.WithCancel(ctx)
+		following, stop := context.WithCancel(context.WithoutCancel(ctx))
 		ended := make(chan struct{})
 		go func() {
 			mirror.Follow(following)
@@ -289,21 +296,29 @@ func (a *app) withLedger(ctx context.Context, payer registry.Payer, do func(*led
 // level with the chain.
 const levelPatience = 20 * time.Second
 
+var errNotLevel = errors.New("the copy of the registry is not level with the chain")
+
 // level waits until the copy is level with the chain.
 func (l *ledger) level(ctx context.Context, maxAge uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, levelPatience)
+	limited, cancel := context.WithTimeout(ctx, levelPatience)
 	defer cancel()
 	for {
-		state, err := l.State(ctx, consent.Entries{})
+		state, err := l.State(limited, consent.Entries{})
 		if err == nil && state.Age <= maxAge {
 			return nil
 		}
 		select {
-		case <-ctx.Done():
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err == nil {
 				err = fmt.Errorf("its block %d is %d s old", state.Block, state.Age)
 			}
-			return fmt.Errorf("the copy of the registry is not level with the chain: %w; try again later", err)
+			if s, _ := l.Status(ctx); s.Err != nil {
+				err = fmt.Errorf("%w: %w", err, s.Err)
+			}
+			return fmt.Errorf("%w: %w; try again later", errNotLevel, err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -339,6 +354,9 @@ func (o *gatewayOptions) withEnrollments(ctx context.Context, do func(*gateway.E
 	}
 	defer db.Close()
 	return o.withLedger(ctx, nil, func(l *ledger) error {
+		if err := gateway.Claim(ctx, db, l.domain, profile.Address); err != nil {
+			return err
+		}
 		if err := l.level(ctx, defaultMaxAge); err != nil {
 			return err
 		}

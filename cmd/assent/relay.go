@@ -108,7 +108,7 @@ func runRelayServe(ctx context.Context, o *relayServeOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	location, err := o.databaseAt(o.database, "relay.db")
+	location, err := o.databaseAt(o.database, func(network string) (string, error) { return "relay." + network + ".db", nil })
 	if err != nil {
 		return err
 	}

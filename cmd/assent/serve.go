@@ -94,11 +94,20 @@ func (a *app) serviceLog() *slog.Logger {
 }
 
 // databaseAt says where a service's database is: at a location that was given, or
-// in a file among the wallet's. A password has no place on a command line, where
+// in a file among the wallet's, whose name is for the network in use. A password has no place on a command line, where
 // every user of the computer can see it.
-func (a *app) databaseAt(location, file string) (string, error) {
+func (a *app) databaseAt(location string, file func(network string) (string, error)) (string, error) {
 	if location == "" {
-		return filepath.Join(a.home.Data, file), nil
+		settings, err := a.home.Settings()
+		if err != nil {
+			return "", err
+		}
+		network, _, err := settings.FindNetwork(a.network)
+		if err != nil {
+			return "", err
+		}
+		name, err := file(network)
+		return filepath.Join(a.home.Data, name), err
 	}
 	if at, err := url.Parse(location); err == nil && strings.HasPrefix(at.Scheme, "postgres") {
 		if _, given := at.User.Password(); given || at.Query().Has("password") {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -102,4 +103,28 @@ func TestConcern(t *testing.T) {
 	if got, want := strings.Join(lines, "; "), "begun error=one; begun error=other; over"; got != want {
 		t.Errorf("said %q, want %q", got, want)
 	}
+}
+
+// A command that cannot see the chain says why, with the exit code of that.
+func TestNotLevel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := registry.New(registry.Network{Name: "nowhere", ChainID: 1}, nil)
+		defer client.Close()
+		mirror, err := registry.OpenMirror(t.Context(), filepath.Join(t.TempDir(), "mirror.db"), client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mirror.Close()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			_ = mirror.Follow(ctx)
+			close(ended)
+		}()
+		defer func() { stop(); <-ended }()
+		err = (&ledger{Mirror: mirror}).level(ctx, defaultMaxAge)
+		if exitCode(err) != exitChain || !strings.Contains(err.Error(), "network nowhere has no endpoint") {
+			t.Errorf("exit code %d: %v", exitCode(err), err)
+		}
+	})
 }

@@ -32,6 +32,7 @@ var (
 	ErrDamaged     = errors.New("it is damaged: put a copy of it back")
 	ErrNotWritable = errors.New("it cannot be written: look at the owner and the rights of its folder, and at the space left")
 	ErrNewer       = errors.New("a newer version of assent made it: use that version")
+	ErrOthers      = errors.New("it belongs to another: give this one a database of its own")
 	ErrUnreachable = errors.New("it does not answer: look whether it runs, and at the address and the rights of its user")
 )
 
@@ -169,6 +170,29 @@ func (db *DB) prepare(ctx context.Context, service string, versions []string) er
 			service, len(versions))
 		return err
 	})
+}
+
+// Claim makes sure that what a service keeps here belongs to owner, and says so for
+// good where nothing did yet. The error is an *Error; its reason is ErrOthers where
+// it belongs to another.
+func (db *DB) Claim(ctx context.Context, service, owner string) error {
+	var is string
+	err := db.Change(ctx, func(tx *sql.Tx) error {
+		if err := db.Lock(ctx, tx, "schema"); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS owners (service TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL)"); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO owners (service, owner) VALUES ($1, $2) ON CONFLICT DO NOTHING", service, owner); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, "SELECT owner FROM owners WHERE service = $1", service).Scan(&is)
+	})
+	if err == nil && is != owner {
+		err = &Error{Name: db.name, Reason: ErrOthers, Detail: "it is of " + is + ", not of " + owner}
+	}
+	return err
 }
 
 // useWAL makes readers and the writer independent of each other; the file

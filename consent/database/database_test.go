@@ -171,3 +171,21 @@ func count(t *testing.T, db *database.DB) (value int) {
 	}
 	return value
 }
+
+func TestClaim(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, location string) {
+		for range 2 {
+			db := open(t, location, schema)
+			if err := db.Claim(t.Context(), "test", "the first"); err != nil {
+				t.Error(err)
+			}
+			if err := db.Claim(t.Context(), "another", "the second"); err != nil {
+				t.Error(err)
+			}
+			err := db.Claim(t.Context(), "test", "the second")
+			if !errors.Is(err, database.ErrOthers) || !strings.Contains(err.Error(), "the first") {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ethereum/go-ethereum/common"
+
+	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/database"
 )
 
@@ -54,6 +57,12 @@ func OpenDatabase(ctx context.Context, location string) (*database.DB, error) {
 		db.SetMaxIdleConns(readers)
 	}
 	return db, err
+}
+
+// Claim makes sure that a database is that of a data holder on a network: accounts
+// that one enrolled open no records of another, and no log is of two.
+func Claim(ctx context.Context, db *database.DB, domain consent.Domain, holder common.Address) error {
+	return db.Claim(ctx, "gateway", fmt.Sprintf("the data holder %s on chain %d, registry %s", holder, domain.ChainID, domain.Registry))
 }
 
 // readers is how many connections to SQLite there are: few, as each keeps pages in
