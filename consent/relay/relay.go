@@ -158,6 +158,11 @@ func Open(ctx context.Context, chain Chain, o Options) (*Relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the relay: %w", err)
 	}
+	// What was taken for one network must not be posted on another.
+	if err := db.Claim(ctx, "relay", fmt.Sprintf("chain %d, registry %s", o.Domain.ChainID, o.Domain.Registry)); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open the relay: %w", err)
+	}
 	r := &Relay{options: o, chain: chain, db: db, stopped: make(chan struct{}), sender: newLock(db, o.Database+".sender"), metrics: newMetrics()}
 	if o.Metrics != nil {
 		if err := r.metrics.register(o.Metrics); err != nil {
