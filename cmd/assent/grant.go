@@ -118,7 +118,7 @@ func runGrant(ctx context.Context, o *grantOptions) error {
 			if err != nil {
 				return err
 			}
-			return errors.Join(o.document(answered.Grant), o.writeNote(note), o.sendGrant(ctx, w, answered.Grant))
+			return o.handOver(ctx, w, answered.Grant, note)
 		}
 		return err
 	})
@@ -165,10 +165,17 @@ func (o *grantOptions) ask(ctx context.Context, w *wallet.Wallet, draft *wallet.
 	if err != nil {
 		return err
 	}
-	if err := o.sign(ctx, w, draft); err != nil {
+	grant, err := o.sign(ctx, w, draft)
+	if err != nil {
 		return err
 	}
-	return o.writeNote(note)
+	return o.handOver(ctx, w, grant, note)
+}
+
+// handOver prints a grant, writes its note and sends it. The grant counts: what
+// fails keeps nothing back of the rest.
+func (o *grantOptions) handOver(ctx context.Context, w *wallet.Wallet, grant *consent.GrantDocument, note *consent.Cover) error {
+	return errors.Join(o.print(grant), o.writeNote(note), o.sendGrant(ctx, w, grant))
 }
 
 // resume goes on with what an earlier command did not finish.
@@ -312,35 +319,42 @@ func (o *grantOptions) narrowed(asked []consent.Scope) ([]consent.Scope, error) 
 	return only, nil
 }
 
-// sign asks, signs, anchors and prints.
-func (o *consentOptions) sign(ctx context.Context, w *wallet.Wallet, draft *wallet.Draft) error {
+// sign asks, signs and anchors.
+func (o *consentOptions) sign(ctx context.Context, w *wallet.Wallet, draft *wallet.Draft) (*consent.GrantDocument, error) {
+	if o.send && len(relaysOf(w)) == 0 {
+		return nil, wallet.ErrNoRelay
+	}
 	if err := draft.Check(w.Signer.Address(), uint64(o.now().Unix())); err != nil {
-		return err
+		return nil, err
 	}
 	names, err := w.Names(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	contract, err := w.Registry.IsContract(ctx, draft.Grantee)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o.say("You would sign:\n\n%s\n", draft.Describe(names))
 	if err := o.acceptRisks(ctx, draft.Risks(contract)); err != nil {
-		return err
+		return nil, err
 	}
 	if err := o.yesNoQuestion(ctx, o.yes, "Sign this?"); err != nil {
-		return err
+		return nil, err
 	}
 	grant, err := w.Grant(ctx, draft)
-	if err != nil {
-		return err
+	if err == nil {
+		o.say("anchored: the chain has it, so it counts")
 	}
-	o.say("anchored: the chain has it, so it counts")
+	return grant, err
+}
+
+// print prints a grant that counts.
+func (o *consentOptions) print(grant *consent.GrantDocument) error {
 	if err := o.document(grant); err != nil {
 		return fmt.Errorf("print the grant: %w; it counts and is kept: print it again with “assent show %s --document”", err, grant.ID())
 	}
-	return o.sendGrant(ctx, w, grant)
+	return nil
 }
 
 // sendGrant sends a grant to whoever it is given to, where that is asked for.
@@ -448,6 +462,10 @@ func runHandoff(ctx context.Context, o *handoffOptions) error {
 		if err := meet(ctx, w, append(holders, grantee)...); err != nil {
 			return err
 		}
-		return o.sign(ctx, w, draft)
+		grant, err := o.sign(ctx, w, draft)
+		if err != nil {
+			return err
+		}
+		return errors.Join(o.print(grant), o.sendGrant(ctx, w, grant))
 	})
 }

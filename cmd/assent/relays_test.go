@@ -154,6 +154,29 @@ func randomHash() (h common.Hash) {
 	return h
 }
 
+// walletsOn gives what makes wallets on a chain, all with one store.
+func walletsOn(t *testing.T, c *chain) (newWallet func() *wallet.Wallet) {
+	t.Helper()
+	store, err := wallet.OpenStore(t.Context(), filepath.Join(t.TempDir(), wallet.StoreFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return func() *wallet.Wallet {
+		t.Helper()
+		entropy := randomHash()
+		key, err := wallet.NewKey(entropy[:16])
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents, err := store.Documents(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &wallet.Wallet{Signer: key, Documents: documents, Registry: c, Domain: c.domain, Now: time.Now}
+	}
+}
+
 // The terminal app waits for letters at all relays at once, whichever of them
 // does not answer.
 func TestLettersAreAwaited(t *testing.T) {
@@ -192,23 +215,7 @@ func TestLettersAreAwaited(t *testing.T) {
 	}
 	c.relays = []*relay.Client{client}
 
-	store, err := wallet.OpenStore(t.Context(), filepath.Join(t.TempDir(), wallet.StoreFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	newWallet := func() *wallet.Wallet {
-		entropy := randomHash()
-		key, err := wallet.NewKey(entropy[:16])
-		if err != nil {
-			t.Fatal(err)
-		}
-		documents, err := store.Documents(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &wallet.Wallet{Signer: key, Documents: documents, Registry: c, Domain: c.domain, Now: time.Now}
-	}
+	newWallet := walletsOn(t, c)
 	patient, clinic := newWallet(), newWallet()
 	if came, err := collect(t.Context(), patient, c.mailboxes()); err != nil || len(came) != 0 {
 		t.Fatal(came, err)
