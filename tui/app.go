@@ -208,10 +208,16 @@ func start[T any](m *Model, name string, limit time.Duration, do func(context.Co
 	}
 }
 
-// discard closes what an answer that nobody waits for has opened.
+// discard closes what an answer that nobody waits for has opened, and clears the
+// secret that it may be.
 func discard(a answer) {
-	if s, ok := a.value.(*Session); ok && s != nil && a.err == nil {
-		s.Close()
+	switch value := a.value.(type) {
+	case *Session:
+		if value != nil && a.err == nil {
+			value.Close()
+		}
+	case []byte:
+		clear(value)
 	}
 }
 

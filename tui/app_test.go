@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -412,6 +413,10 @@ func TestStaleAnswersAreDropped(t *testing.T) {
 	r.step(answer{name: "open", id: 9999, value: s})
 	if r.door.closed != closed+1 || r.m.session == s {
 		t.Error("a stale session was taken or left open")
+	}
+	secret := []byte("entropy")
+	if r.step(answer{name: "secret", id: 9999, value: secret}); !bytes.Equal(secret, make([]byte, len(secret))) {
+		t.Errorf("a stale secret stays in memory: %q", secret)
 	}
 }
 

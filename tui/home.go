@@ -195,7 +195,7 @@ func (p *networkPage) actions(m *Model) []action {
 			switch {
 			case len(m.status.Networks) == 0:
 				return "no network is known yet"
-			case m.busy("post") || m.busy("sign") || m.busy("revoke"):
+			case slices.ContainsFunc([]string{"sign", "post", "revoke", "deliver", "keep", "secret", "backup"}, m.busy):
 				return "something is on its way: wait until that is done"
 			}
 			return ""
@@ -206,10 +206,12 @@ func (p *networkPage) actions(m *Model) []action {
 }
 
 // reopen closes the session and opens it again, as after a change of network.
+// Whatever is under way is of the session before.
 func (m *Model) reopen() tea.Cmd {
-	for _, name := range []string{"glance", "load", "head", "resume", "open"} {
+	for name := range m.jobs {
 		m.giveUp(name)
 	}
+	m.trouble = ""
 	if m.session != nil {
 		old := m.session
 		m.session, m.watch, m.state, m.head, m.over = nil, nil, nil, Head{}, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -91,6 +92,67 @@ func (d *mailDoor) Open(ctx context.Context, password []byte) (*Session, error) 
 		s.Collect = d.collect
 	}
 	return s, err
+}
+
+// What was begun on one network does not go on on another, where its answer
+// would be taken for one of that network.
+func TestAnotherNetworkEndsWhatWasBegun(t *testing.T) {
+	r := newRig(t, Look{})
+	began, ended := make(chan struct{}, 2), make(chan struct{}, 2)
+	r.m.door = &mailDoor{r.door, func(ctx context.Context, _ bool) (int, error) {
+		began <- struct{}{}
+		<-ctx.Done()
+		ended <- struct{}{}
+		return 0, errors.New("the store is closed")
+	}}
+	r.takes(r.asks(r.other("Cardiology clinic"), "pre-operative review", nil, labs))
+	r.start()
+	r.pass(mailRest)
+	r.step(tickMsg{})
+	r.happens("a look into the mailbox", began)
+	r.door.ledger.set(func(l *ledger) { l.silent = true })
+	for _, key := range []string{"1", "enter", "s", "esc", "3", "w", "5", "N", "down"} {
+		r.step(keyMsg(key))
+	}
+	r.see("Which network?", "▸ clinic")
+	old := maps.Clone(r.m.jobs)
+	for _, name := range []string{"mail", "prepare", "logs"} {
+		if old[name] == nil {
+			t.Fatalf("%s is not under way", name)
+		}
+	}
+	r.step(keyMsg("enter"))
+	r.settleBut("head", "load")
+	r.see("clinic", "unlocked").unseen("mailbox")
+	for name, job := range r.m.jobs {
+		if old[name] == job {
+			t.Errorf("%s goes on", name)
+		}
+	}
+	r.happens("the end of that look", ended)
+	r.pass(mailRest)
+	r.step(tickMsg{})
+	r.happens("a look into the mailbox on the other network", began)
+}
+
+// A letter that is being sent is waited for.
+func TestAnotherNetworkWaitsForALetter(t *testing.T) {
+	r := newRig(t, Look{})
+	r.takes(r.asks(r.other("Cardiology clinic"), "pre-operative review", nil, labs))
+	r.start()
+	gate := make(chan struct{})
+	r.m.session.Deliver = func(context.Context, *consent.GrantDocument) (string, error) {
+		<-gate
+		return "https://relay.example", nil
+	}
+	r.keys("1", "enter", "s", "right", "enter").see("✓ anchored")
+	for _, key := range []string{"s", "esc", "5", "N", "down", "enter"} {
+		r.step(keyMsg(key))
+	}
+	r.see("something is on its way", "Which network?")
+	close(gate)
+	r.settle()
+	r.see("sent, sealed, to the mailbox of").keys("enter").see("clinic", "unlocked")
 }
 
 // In plain lines, letters are taken in before each question.

@@ -395,17 +395,17 @@ func (r *rig) step(msg tea.Msg) {
 // settle waits for the answers to all calls that are under way.
 func (r *rig) settle() {
 	r.t.Helper()
-	r.settleBut("")
+	r.settleBut()
 }
 
-// settleBut does not wait for the call of one name.
-func (r *rig) settleBut(name string) {
+// settleBut does not wait for the calls of these names.
+func (r *rig) settleBut(names ...string) {
 	r.t.Helper()
 	limit := time.After(patience)
 	for {
 		pending := 0
 		for job := range r.m.jobs {
-			if job != name {
+			if !slices.Contains(names, job) {
 				pending++
 			}
 		}
@@ -423,6 +423,21 @@ func (r *rig) settleBut(name string) {
 			r.step(msg)
 		case <-limit:
 			r.t.Fatalf("calls that nobody answered: %v", r.m.jobs)
+		}
+	}
+}
+
+// happens runs the app until something happens outside it.
+func (r *rig) happens(what string, told <-chan struct{}) {
+	r.t.Helper()
+	for limit := time.After(patience); ; {
+		select {
+		case <-told:
+			return
+		case msg := <-r.msgs:
+			r.step(msg)
+		case <-limit:
+			r.t.Fatalf("%s does not come", what)
 		}
 	}
 }
