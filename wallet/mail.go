@@ -7,6 +7,7 @@ import (
 	"crypto/hpke"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -117,7 +118,7 @@ type Prove func(holder common.Address, challenge, binding common.Hash) (*consent
 type Mailbox interface {
 	// Letters lists the letters, oldest first.
 	Letters(ctx context.Context) ([]Sealed, error)
-	// Read gives a sealed letter.
+	// Read gives a sealed letter; nil: it is not there any more.
 	Read(ctx context.Context, id string) (sealed []byte, err error)
 	// Delete takes a letter away, for ever.
 	Delete(ctx context.Context, id string) error
@@ -233,11 +234,17 @@ func (w *Wallet) Collect(ctx context.Context, relay Relay) ([]Received, error) {
 		return nil, err
 	}
 	var all []Received
-	var left []error
+	var left, stuck []error
 	for _, letter := range letters {
 		sealed, err := box.Read(ctx, letter.ID)
 		if err != nil {
-			return all, errors.Join(append(left, err)...)
+			if stuck = append(stuck, err); silent(ctx, err) {
+				break
+			}
+			continue
+		}
+		if sealed == nil {
+			continue // another process of this wallet took it
 		}
 		received, undecided := w.unpack(ctx, sealed)
 		all = append(all, received...)
@@ -249,10 +256,22 @@ func (w *Wallet) Collect(ctx context.Context, relay Relay) ([]Received, error) {
 			all = append(all, Received{Err: undecided})
 		}
 		if err := box.Delete(ctx, letter.ID); err != nil {
-			return all, errors.Join(append(left, err)...)
+			if stuck = append(stuck, err); silent(ctx, err) {
+				break
+			}
 		}
 	}
+	if len(stuck) > 0 {
+		left = append(left, fmt.Errorf("%d of its letters cannot be fetched now, and stay: %w", len(stuck), stuck[0]))
+	}
 	return all, errors.Join(left...)
+}
+
+// silent tells whether the error says that nobody answers, or that nobody waits
+// for an answer, rather than what is the matter with one letter.
+func silent(ctx context.Context, err error) bool {
+	_, lost := errors.AsType[net.Error](err)
+	return lost || ctx.Err() != nil
 }
 
 // unpack takes in the documents of a letter. The error is that of one which

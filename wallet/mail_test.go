@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/hpke"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -31,6 +32,14 @@ func (p post) Mailbox(ctx context.Context, account common.Address, domain consen
 }
 
 type postbox struct{ *relay.Mailbox }
+
+func (p postbox) Read(ctx context.Context, id string) ([]byte, error) {
+	sealed, err := p.Mailbox.Read(ctx, id)
+	if relay.IsNotFound(err) {
+		return nil, nil
+	}
+	return sealed, err
+}
 
 func (p postbox) Letters(ctx context.Context) (sealed []wallet.Sealed, err error) {
 	letters, err := p.List(ctx)
@@ -159,6 +168,75 @@ func TestLetters(t *testing.T) {
 	received, err = patient.Collect(ctx, at)
 	if err != nil || len(received) != 1 || received[0].Err == nil {
 		t.Errorf("%+v, %v", received, err)
+	}
+}
+
+// meddled is a relay where something happens before each letter is read.
+type meddled struct {
+	post
+	before func(box wallet.Mailbox, id string) error
+}
+
+func (m meddled) Mailbox(ctx context.Context, account common.Address, domain consent.Domain, prove wallet.Prove) (wallet.Mailbox, error) {
+	box, err := m.post.Mailbox(ctx, account, domain, prove)
+	return meddledBox{box, m.before}, err
+}
+
+type meddledBox struct {
+	wallet.Mailbox
+	before func(box wallet.Mailbox, id string) error
+}
+
+func (m meddledBox) Read(ctx context.Context, id string) ([]byte, error) {
+	if err := m.before(m.Mailbox, id); err != nil {
+		return nil, err
+	}
+	return m.Mailbox.Read(ctx, id)
+}
+
+// A letter that cannot be read stays, and keeps back none of the others; one that
+// somebody else took meanwhile is nobody's trouble; and a relay that does not
+// answer any more is asked no further.
+func TestUnreadableLetter(t *testing.T) {
+	w := newWorld(t)
+	ctx, at := t.Context(), w.relay()
+	patient, clinic := w.wallet(nil), w.wallet(nil)
+	if _, err := patient.Collect(ctx, at); err != nil {
+		t.Fatal(err)
+	}
+	card, err := clinic.Card(ctx, "Clinic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(n int) {
+		for range n {
+			if _, err := clinic.Send(ctx, []wallet.Relay{at}, patient.Signer.Address(), &consent.Letter{Cards: []consent.CardDocument{*card}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	send(5)
+	asked := 0
+	received, err := patient.Collect(ctx, meddled{at, func(box wallet.Mailbox, id string) error {
+		switch asked++; asked {
+		case 1, 3:
+			return fmt.Errorf("letter %d is not as it was taken", asked)
+		case 2:
+			return box.Delete(ctx, id)
+		}
+		return nil
+	}})
+	if asked != 5 || len(received) != 2 || received[0].Err != nil || err == nil || !strings.Contains(err.Error(), "2 of its letters cannot be fetched now, and stay: letter 1 is not as") {
+		t.Errorf("asked for %d letters: %+v, %v", asked, received, err)
+	}
+	if received, err := patient.Collect(ctx, at); err != nil || len(received) != 2 {
+		t.Errorf("of two that stayed: %+v, %v", received, err)
+	}
+	send(3)
+	asked = 0
+	lost := &net.OpError{Op: "read", Err: errors.New("connection reset")}
+	if received, err := patient.Collect(ctx, meddled{at, func(wallet.Mailbox, string) error { asked++; return lost }}); !errors.Is(err, lost) || asked != 1 {
+		t.Errorf("a relay that went away was asked for %d letters: %+v, %v", asked, received, err)
 	}
 }
 

@@ -31,6 +31,13 @@ const (
 	maxToken = 4096 // bytes of a token's file
 )
 
+// networkRelay is a relay of the network, and how long it may keep a wallet
+// waiting.
+type networkRelay struct {
+	*relay.Client
+	patience time.Duration
+}
+
 // Anchor posts a root, by a relay where the network has one, and waits until it
 // is confirmed.
 func (c *chain) Anchor(ctx context.Context, root common.Hash) ([]common.Hash, error) {
@@ -42,7 +49,7 @@ func (c *chain) Anchor(ctx context.Context, root common.Hash) ([]common.Hash, er
 // chain confirms the tree. Where no relay does so in time, the root itself is
 // posted.
 func (c *chain) anchor(ctx context.Context, root common.Hash) (siblings []common.Hash, posted registry.Posted, err error) {
-	late := c.byRelay(ctx, func(ctx context.Context, r *relay.Client) (err error) {
+	late := c.byRelay(ctx, func(ctx context.Context, r networkRelay) (err error) {
 		siblings, err = c.anchorBy(ctx, r, root)
 		return err
 	})
@@ -58,7 +65,7 @@ func (c *chain) anchor(ctx context.Context, root common.Hash) (siblings []common
 // Revoke reveals secrets, by a relay where the network has one, and waits until
 // that is confirmed.
 func (c *chain) Revoke(ctx context.Context, secrets []common.Hash) error {
-	late := c.byRelay(ctx, func(ctx context.Context, r *relay.Client) error { return c.revokeBy(ctx, r, secrets) })
+	late := c.byRelay(ctx, func(ctx context.Context, r networkRelay) error { return c.revokeBy(ctx, r, secrets) })
 	posted, err := c.Client.Revoke(ctx, secrets)
 	return c.posted("revoked", posted, without(late, err))
 }
@@ -73,10 +80,10 @@ func without(late, err error) error {
 
 // byRelay has relays tried in their order until one does it in time. The error
 // says why none did; nil also where there is none.
-func (c *chain) byRelay(ctx context.Context, do func(context.Context, *relay.Client) error) error {
+func (c *chain) byRelay(ctx context.Context, do func(context.Context, networkRelay) error) error {
 	var why []error
 	for _, r := range c.relays {
-		limited, cancel := context.WithTimeout(ctx, c.patience)
+		limited, cancel := context.WithTimeout(ctx, r.patience)
 		err := do(limited, r)
 		late := limited.Err() != nil
 		cancel()
@@ -86,7 +93,7 @@ func (c *chain) byRelay(ctx context.Context, do func(context.Context, *relay.Cli
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case late:
-			err = fmt.Errorf("the relay %s did not do it within %v", r.URL(), c.patience)
+			err = fmt.Errorf("the relay %s did not do it within %v", r.URL(), r.patience)
 		}
 		if c.app.verbose {
 			c.app.say("%v: going on without it", err)
@@ -98,7 +105,7 @@ func (c *chain) byRelay(ctx context.Context, do func(context.Context, *relay.Cli
 
 // anchorBy returns once the latest block shows the tree into which the relay put
 // the root.
-func (c *chain) anchorBy(ctx context.Context, r *relay.Client, root common.Hash) ([]common.Hash, error) {
+func (c *chain) anchorBy(ctx context.Context, r networkRelay, root common.Hash) ([]common.Hash, error) {
 	there := func(root common.Hash) (bool, error) {
 		state, err := c.latest.Read(ctx, consent.Entries{Anchors: []common.Hash{root}})
 		return state.Anchored[root] != 0, err
@@ -111,7 +118,7 @@ func (c *chain) anchorBy(ctx context.Context, r *relay.Client, root common.Hash)
 	}
 	for {
 		began := time.Now()
-		a, err := r.Anchored(ctx, root, c.patience)
+		a, err := r.Anchored(ctx, root, r.patience)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +137,7 @@ func (c *chain) anchorBy(ctx context.Context, r *relay.Client, root common.Hash)
 }
 
 // revokeBy returns once the latest block shows all secrets.
-func (c *chain) revokeBy(ctx context.Context, r *relay.Client, secrets []common.Hash) error {
+func (c *chain) revokeBy(ctx context.Context, r networkRelay, secrets []common.Hash) error {
 	var need consent.Entries
 	for _, secret := range secrets {
 		need.Revocations = append(need.Revocations, consent.Revocation(secret))
@@ -178,7 +185,7 @@ func until(ctx context.Context, done func() (bool, error)) error {
 func (c *chain) mailboxes() []wallet.Relay {
 	var relays []wallet.Relay
 	for _, r := range c.relays {
-		relays = append(relays, postOffice{r})
+		relays = append(relays, postOffice{r.Client})
 	}
 	return relays
 }
@@ -208,6 +215,15 @@ func (m mailbox) Letters(ctx context.Context) ([]wallet.Sealed, error) {
 		letters[i] = wallet.Sealed{ID: l.ID, Received: l.Received}
 	}
 	return letters, nil
+}
+
+// Read gives a sealed letter: see wallet.Mailbox.
+func (m mailbox) Read(ctx context.Context, id string) ([]byte, error) {
+	sealed, err := m.Mailbox.Read(ctx, id)
+	if relay.IsNotFound(err) {
+		return nil, nil
+	}
+	return sealed, err
 }
 
 // letterPatience is how long one waits for a letter before one looks anyway.
