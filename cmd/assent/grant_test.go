@@ -59,7 +59,7 @@ func TestGrantThatCannotBeSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.relays = []*relay.Client{gone}
+	c.relays = []networkRelay{{gone, relayPatience}}
 	if err := grant(); err == nil || !strings.Contains(err.Error(), "the letter is not sent") {
 		t.Errorf("with the relay away: %v", err)
 	}

@@ -25,8 +25,7 @@ type chain struct {
 	domain   consent.Domain
 	embedded *devchain.Chain  // nil for a network elsewhere
 	latest   *registry.Client // the same network, where one block is enough
-	relays   []*relay.Client
-	patience time.Duration // with one relay
+	relays   []networkRelay
 }
 
 // openPatience is how long the embedded chain may take to open; a folder that
@@ -71,7 +70,7 @@ func (a *app) openChain(ctx context.Context, payer registry.Payer) (*chain, erro
 		if err != nil {
 			return nil, err
 		}
-		c.relays = append(c.relays, r)
+		c.relays = append(c.relays, networkRelay{r, relayPatience})
 	}
 	return c, nil
 }
@@ -81,7 +80,7 @@ func newChain(a *app, at registry.Network, payer registry.Payer) *chain {
 	shallow.Confirmations = 1
 	return &chain{
 		Client: registry.New(at, payer), latest: registry.New(shallow, payer), app: a, name: at.Name,
-		domain: consent.Domain{ChainID: at.ChainID, Registry: at.Registry}, patience: relayPatience,
+		domain: consent.Domain{ChainID: at.ChainID, Registry: at.Registry},
 	}
 }
 
