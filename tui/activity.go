@@ -114,7 +114,7 @@ func (m *Model) useText(e *wallet.Event) string {
 	}
 	text := fmt.Sprintf("%s %s.\n\nSo says the log of the data holder %s, of %s", who, t.Did, m.named(t.Holder, wide), moment(t.Time))
 	if t.Purpose != "" {
-		text += ", for " + consent.PurposeWords(t.Purpose)
+		text += ", for " + t.For()
 	}
 	text += ".\n\n"
 	if e.Proven != 0 {

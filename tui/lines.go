@@ -282,14 +282,35 @@ func (l *lines) access() error {
 	if r.Anchored == 0 {
 		return nil
 	}
+	return l.save(r.Document)
+}
+
+// send sends a grant to the mailbox of whoever it is given to, if its person
+// says so.
+func (l *lines) send(d *consent.GrantDocument) error {
+	deliver := l.m.session.Deliver
+	if deliver == nil {
+		return nil
+	}
+	yes, err := l.confirm("Send it by letter?")
+	if err != nil || !yes {
+		return err
+	}
+	url, err := within(l, sendLimit, func(ctx context.Context) (string, error) { return deliver(ctx, d) })
+	if err != nil {
+		l.say("Not sent: %s.", plain(err))
+		return nil
+	}
+	l.say("Sent, sealed, to the mailbox of %s at %s.", l.m.party(d.Grant.Grantee), consent.Quote(url))
+	return nil
+}
+
+// save writes a grant to a file, if its person says so.
+func (l *lines) save(d *consent.GrantDocument) error {
 	write, err := l.confirm("Write it to a file, for whoever may use it?")
 	if err != nil || !write {
 		return err
 	}
-	return l.save(r.Document)
-}
-
-func (l *lines) save(d *consent.GrantDocument) error {
 	path, err := within(l, fileLimit, func(ctx context.Context) (string, error) {
 		return l.m.door.Save(ctx, d.ID().Hex()[:10]+".grant.json", d)
 	})
@@ -472,6 +493,9 @@ func (l *lines) sign(p *reviewPage) (done bool, err error) {
 		return true, nil
 	}
 	l.say("Anchored: it counts from now on.")
+	if err := l.send(d); err != nil {
+		return true, err
+	}
 	return true, l.save(d)
 }
 

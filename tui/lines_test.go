@@ -19,10 +19,16 @@ import (
 // said.
 func (r *rig) answers(lines ...string) string {
 	r.t.Helper()
+	return r.answersAt(r.door, lines...)
+}
+
+// answersAt is answers by another door.
+func (r *rig) answersAt(door Door, lines ...string) string {
+	r.t.Helper()
 	var out bytes.Buffer
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	err := RunLines(ctx, r.door, Options{Now: r.now, Tick: time.Hour}, strings.NewReader(strings.Join(lines, "\n")+"\n"), &out)
+	err := RunLines(ctx, door, Options{Now: r.now, Tick: time.Hour}, strings.NewReader(strings.Join(lines, "\n")+"\n"), &out)
 	if err != nil {
 		r.t.Fatalf("%v\n%s", err, out.String())
 	}

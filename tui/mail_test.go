@@ -1,11 +1,10 @@
 package tui
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"maps"
-	"strings"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -84,12 +83,13 @@ func TestSilentMailbox(t *testing.T) {
 type mailDoor struct {
 	*testDoor
 	collect func(ctx context.Context, wait bool) (int, error)
+	deliver func(ctx context.Context, grant *consent.GrantDocument) (string, error)
 }
 
 func (d *mailDoor) Open(ctx context.Context, password []byte) (*Session, error) {
 	s, err := d.testDoor.Open(ctx, password)
 	if err == nil {
-		s.Collect = d.collect
+		s.Collect, s.Deliver = d.collect, d.deliver
 	}
 	return s, err
 }
@@ -99,7 +99,7 @@ func (d *mailDoor) Open(ctx context.Context, password []byte) (*Session, error) 
 func TestAnotherNetworkEndsWhatWasBegun(t *testing.T) {
 	r := newRig(t, Look{})
 	began, ended := make(chan struct{}, 2), make(chan struct{}, 2)
-	r.m.door = &mailDoor{r.door, func(ctx context.Context, _ bool) (int, error) {
+	r.m.door = &mailDoor{testDoor: r.door, collect: func(ctx context.Context, _ bool) (int, error) {
 		began <- struct{}{}
 		<-ctx.Done()
 		ended <- struct{}{}
@@ -160,7 +160,7 @@ func TestLinesTakeLetters(t *testing.T) {
 	r := newRig(t, Look{})
 	request := r.asks(r.other("Cardiology clinic"), "pre-operative review", nil, labs)
 	looks := 0
-	d := &mailDoor{r.door, func(ctx context.Context, wait bool) (int, error) {
+	out := r.answersAt(&mailDoor{testDoor: r.door, collect: func(ctx context.Context, wait bool) (int, error) {
 		if wait {
 			t.Error("a person waits for letters that may never come")
 		}
@@ -169,12 +169,34 @@ func TestLinesTakeLetters(t *testing.T) {
 		}
 		_, err := r.door.wallet.Take(ctx, request)
 		return 1, err
+	}}, "1", "1", "10")
+	said(t, out, "1 document came by letter", "Answer a request (1 waiting)", "The mailbox does not answer: the relay is away")
+}
+
+// In plain lines, a grant goes back by letter as well, if its person says so.
+func TestLinesSendByLetter(t *testing.T) {
+	r := newRig(t, Look{})
+	clinic := r.other("Cardiology clinic")
+	var sent []*consent.GrantDocument
+	d := &mailDoor{testDoor: r.door, deliver: func(_ context.Context, grant *consent.GrantDocument) (string, error) {
+		if sent = append(sent, grant); len(sent) == 1 {
+			return "", errors.New("it has no mailbox")
+		}
+		return "https://relay.example", nil
 	}}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var out bytes.Buffer
-	if err := RunLines(ctx, d, Options{Now: r.now, Tick: time.Hour}, strings.NewReader("1\n1\n10\n"), &out); err != nil {
-		t.Fatal(err, out.String())
+	give := func(letter string) string {
+		r.takes(r.asks(clinic, "review "+letter, nil, labs))
+		return r.answersAt(d, "2", "2", "2", "y", letter, "n", "10")
 	}
-	said(t, out.String(), "1 document came by letter", "Answer a request (1 waiting)", "The mailbox does not answer: the relay is away")
+	if out := give(""); len(sent) != 0 {
+		t.Fatalf("a letter that nobody asked for was sent:\n%s", out)
+	}
+	said(t, give("y"), "Anchored: it counts", "Send it by letter?", "Not sent: it has no mailbox.", "Write it to a file")
+	said(t, give("y"), "Anchored: it counts", "Send it by letter?", "Sent, sealed, to the mailbox of the key that calls itself “Cardiology clinic”", "“https://relay.example”", "Write it to a file")
+	if len(sent) != 2 || sent[1].Grant.Grantee != clinic.Signer.Address() {
+		t.Errorf("sent %v", sent)
+	}
+	if files, err := os.ReadDir(r.door.folder); err != nil || len(files) != 0 {
+		t.Errorf("written though the answer was no: %v, %v", files, err)
+	}
 }
