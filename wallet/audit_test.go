@@ -201,6 +201,13 @@ func TestAuditShowsTampering(t *testing.T) {
 	if _, err := long.audit(); err == nil || !strings.Contains(err.Error(), "entry 6 of the log: it says more") {
 		t.Errorf("an entry that says too much: %v", err)
 	}
+	// Whoever asks for many purposes, and is denied, closes nobody's log by it.
+	many := *seen
+	many.entries = append(slices.Clone(seen.entries), consent.AuditEntry{Number: 6, Event: []byte(`{"Holder":"` + seen.holder.Hex() + `","Purpose":"` + strings.Repeat("TREAT HRESCH ", 1000) + `"}`)})
+	many.chain()
+	if _, err := many.audit(); err != nil {
+		t.Errorf("an entry with many purposes: %v", err)
+	}
 	l := *seen
 	l.holder = common.Address{6}
 	if _, err := l.audit(); err == nil || !strings.Contains(err.Error(), "not about this wallet's record") {
@@ -301,6 +308,12 @@ func TestTell(t *testing.T) {
 		told := wallet.Tell([]wallet.Use{c.use})
 		if len(told) != 1 || told[0].Did != c.want || strings.ContainsAny(told[0].Did, "\n\x1b") {
 			t.Errorf("%+v is told as %+v, want %q", c.use, told, c.want)
+		}
+	}
+	for purpose, want := range map[string]string{"TREAT": "treatment", "TREAT HRESCH": "treatment, research", "SPYING TREAT": "“SPYING”, treatment"} {
+		told := wallet.Tell([]wallet.Use{with(func(u *wallet.Use) { u.Purpose = purpose })})
+		if got := told[0].For(); got != want {
+			t.Errorf("%s is told as for %s, want %s", purpose, got, want)
 		}
 	}
 	token := with(func(u *wallet.Use) { u.Interaction = wallet.UseToken })

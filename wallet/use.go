@@ -21,7 +21,7 @@ type Use struct {
 	Time        uint64 // as the holder says, unix seconds
 	Grantee     common.Address
 	Grant       common.Hash
-	Purpose     string         // HL7 v3 PurposeOfUse
+	Purpose     string         // HL7 v3 PurposeOfUse; several with spaces between
 	Interaction string         // read, search-type, … as FHIR has them, or token
 	Target      string         // "Observation/123", a query, or the scopes of a token
 	Outcome     string         // see UsePermitted
@@ -38,15 +38,16 @@ const (
 // Limits of a use, whose texts a data holder chooses: bytes, and kinds of
 // resources.
 const (
-	maxUseTarget = 1024 // more is cut
-	maxUseWord   = 128
-	maxUseKinds  = 256
+	maxUseTarget  = 1024 // more is cut
+	maxUsePurpose = 1024 // more is cut
+	maxUseWord    = 128
+	maxUseKinds   = 256
 )
 
 // bound cuts the use to its limits, or tells why it says more than an entry of a
 // log has to say.
 func (u *Use) bound() error {
-	longest := max(len(u.Purpose), len(u.Interaction), len(u.Outcome))
+	longest := max(len(u.Interaction), len(u.Outcome))
 	for kind := range u.Released {
 		longest = max(longest, len(kind))
 	}
@@ -54,6 +55,7 @@ func (u *Use) bound() error {
 		return errors.New("it says more than an entry of a log has to say")
 	}
 	u.Target = strings.ToValidUTF8(u.Target[:min(len(u.Target), maxUseTarget)], "")
+	u.Purpose = strings.ToValidUTF8(u.Purpose[:min(len(u.Purpose), maxUsePurpose)], "")
 	return nil
 }
 
@@ -69,7 +71,7 @@ type Told struct {
 	Time     uint64 // of the last one, unix seconds
 	Did      string // “read 26 laboratory results”
 	Denied   bool
-	Purpose  string // HL7 v3 PurposeOfUse
+	Purpose  string // HL7 v3 PurposeOfUse; several with spaces between
 	Entries  int
 	Last     uint64 // number of its last entry
 	released map[string]int
@@ -110,6 +112,15 @@ func Tell(uses []Use) []Told {
 		told[i].Did = told[i].words()
 	}
 	return told
+}
+
+// For says in words what it was done for: “treatment, research”.
+func (t *Told) For() string {
+	var words []string
+	for code := range strings.FieldsSeq(t.Purpose) {
+		words = append(words, consent.PurposeWords(code))
+	}
+	return strings.Join(words, ", ")
 }
 
 // verbs say what was done by an interaction.

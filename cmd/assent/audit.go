@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -200,7 +201,7 @@ func readEvent(event []byte) (use wallet.Use, grantor common.Address, err error)
 		return use, grantor, err
 	}
 	use = wallet.Use{
-		Holder: r.Holder, Time: uint64(max(r.Time.Unix(), 0)), Grantee: r.Grantee, Grant: r.Grant, Purpose: r.Purpose,
+		Holder: r.Holder, Time: uint64(max(r.Time.Unix(), 0)), Grantee: r.Grantee, Grant: r.Grant, Purpose: strings.Join(r.Purposes, " "),
 		Interaction: r.Interaction, Target: r.Target, Outcome: r.Outcome, Released: r.Released,
 	}
 	return use, r.Grantor, nil
@@ -326,7 +327,7 @@ func inWords(a *wallet.Audited, own common.Address, names consent.Names) []strin
 		}
 		line := fmt.Sprintf("%s: %s %s", inFull(t.Time), who, t.Did)
 		if t.Purpose != "" {
-			line += ", for " + consent.PurposeWords(t.Purpose)
+			line += ", for " + t.For()
 		}
 		if t.Last > a.Trail.Proven.Number {
 			line += " (not on chain yet)"

@@ -34,7 +34,9 @@ type AuditRecord struct {
 	Grantee common.Address // of the last link: who asked
 	Holder  common.Address
 	Grant   common.Hash // id of the last link's grant
-	Purpose string      // HL7 v3 PurposeOfUse
+	// Purposes are codes of HL7 v3 PurposeOfUse. In an old event, several may stand
+	// as one, with spaces between.
+	Purposes []string
 
 	// Target is what was asked for: "Observation/123", or the query as it was
 	// asked, or the scopes of a token.
@@ -208,8 +210,8 @@ func AuditEvent(r AuditRecord) ([]byte, error) {
 		server.Type = oneCode(dcm, "110153", "Source Role ID")
 	}
 	user := auditAgent{Type: oneCode(participationType, "IRCP", "information recipient"), Who: grantee, Requestor: true}
-	if r.Purpose != "" {
-		user.PurposeOfUse = []codeableConcept{oneCode(actReason, utf8(r.Purpose), "")}
+	for _, purpose := range r.Purposes {
+		user.PurposeOfUse = append(user.PurposeOfUse, oneCode(actReason, utf8(purpose), ""))
 	}
 	e.Agent = []auditAgent{client, server, user}
 	e.Source.Observer = holder
@@ -301,8 +303,10 @@ func (e *auditEvent) record() (r AuditRecord, err error) {
 		r.Client = client.Network.Address
 	}
 	r.Grantee, r.Holder = user.Who.account(), server.Who.account()
-	if len(user.PurposeOfUse) == 1 && len(user.PurposeOfUse[0].Coding) == 1 {
-		r.Purpose = user.PurposeOfUse[0].Coding[0].Code
+	for i := range user.PurposeOfUse {
+		if purpose := &user.PurposeOfUse[i]; len(purpose.Coding) == 1 {
+			r.Purposes = append(r.Purposes, purpose.Coding[0].Code)
+		}
 	}
 	for i := range e.Entity {
 		entity := &e.Entity[i]

@@ -14,20 +14,21 @@ import (
 var aRead = AuditRecord{
 	ID: "3f0c1c9e-6a0e-4b57-8a8e-0d6a4b4f9a11", Time: time.Date(2026, 3, 3, 9, 30, 0, 120_000_000, time.UTC),
 	Interaction: "read", Outcome: Permitted, Patient: "anna", Grantor: common.HexToAddress("0x11"), Grantee: common.HexToAddress("0x22"),
-	Holder: common.HexToAddress("0x33"), Grant: common.HexToHash("0x44"), Purpose: "TREAT", Target: "Observation/1",
+	Holder: common.HexToAddress("0x33"), Grant: common.HexToHash("0x44"), Purposes: []string{"TREAT"}, Target: "Observation/1",
 	Released: map[string]int{"Observation": 1}, Resources: []string{"Observation/1"}, Request: "r-1", Client: "192.0.2.7", Block: 12,
 }
 
 // The event says what IHE's Basic Audit Log Patterns ask for, seen by another
 // reader.
 func TestAuditEvent(t *testing.T) {
-	query, denied, token, create := aRead, aRead, aRead, aRead
+	query, denied, token, create, purposes := aRead, aRead, aRead, aRead, aRead
 	query.Interaction, query.Target, query.Resources = "search-type", "Observation?category=laboratory", nil
 	query.Released = map[string]int{"Observation": 26, "Patient": 1}
 	denied.Outcome, denied.Released, denied.Resources = "NotFound", nil, nil
 	token.Interaction, token.Outcome, token.Clause, token.Target = TokenDecision, "Expired", "link 0: it expired: on Monday", "patient/Observation.rs"
 	token.Released, token.Resources = nil, nil
 	create.Interaction, create.Target = "create", "Observation"
+	purposes.Purposes = []string{"TREAT", "HRESCH"}
 	for _, c := range []struct {
 		name   string
 		record AuditRecord
@@ -47,6 +48,7 @@ func TestAuditEvent(t *testing.T) {
 			"type.code": "110113", "subtype.code": "AuthZ-Consent", "action": "E", "outcome": "8", "outcomeDesc": "Expired: link 0: it expired: on Monday",
 			"agent.type.coding.code": "110150 authserver IRCP", "source.type.code": "6",
 		}},
+		{"two purposes", purposes, map[string]string{"agent.purposeOfUse.coding.code": "TREAT HRESCH"}},
 		{"create", create, map[string]string{"action": "C", "entity.what.reference": "Patient/anna Observation Observation/1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -57,6 +59,11 @@ func TestAuditEvent(t *testing.T) {
 			v, err := parse("event", event)
 			if err != nil {
 				t.Fatal(err)
+			}
+			for _, concept := range v.find("agent.purposeOfUse") {
+				if codes := concept.find("coding.code"); len(codes) != 1 || strings.Contains(codes[0].text, " ") {
+					t.Errorf("a purpose is no code: %s", event)
+				}
 			}
 			for path, want := range c.paths {
 				var got []string
@@ -86,7 +93,7 @@ func TestAuditEventRoundTrip(t *testing.T) {
 			ID: rapid.StringMatching(`[a-zA-Z0-9.-]{1,64}`).Draw(t, "id"), Time: time.Unix(rapid.Int64Range(0, 1<<34).Draw(t, "time"), rapid.Int64Range(0, 999_999_999).Draw(t, "fraction")).UTC(),
 			Interaction: rapid.SampledFrom([]string{"read", "vread", "search-type", "create", "update", "delete", "operation", "batch", TokenDecision}).Draw(t, "interaction"),
 			Outcome:     rapid.StringMatching(`[A-Za-z]{1,20}`).Draw(t, "outcome"), Clause: text.Draw(t, "clause"), Patient: rapid.StringMatching(`[a-z0-9]{0,9}`).Draw(t, "patient"),
-			Purpose: text.Draw(t, "purpose"), Target: reference.Draw(t, "target"), Request: text.Draw(t, "request"), Client: text.Draw(t, "client"),
+			Purposes: rapid.SliceOfN(text, 0, 3).Draw(t, "purposes"), Target: reference.Draw(t, "target"), Request: text.Draw(t, "request"), Client: text.Draw(t, "client"),
 			Resources: rapid.SliceOfNDistinct(reference, 0, 4, rapid.ID).Draw(t, "resources"),
 			Released:  rapid.MapOfN(rapid.StringMatching(`[A-Z][a-z]{0,9}`), rapid.IntRange(0, 9999), 0, 4).Draw(t, "released"), Block: rapid.Uint64().Draw(t, "block"),
 		}
@@ -94,6 +101,9 @@ func TestAuditEventRoundTrip(t *testing.T) {
 		copy(r.Grantor[:], rapid.SliceOfN(rapid.Byte(), 20, 20).Draw(t, "grantor"))
 		copy(r.Grantee[:], rapid.SliceOfN(rapid.Byte(), 20, 20).Draw(t, "grantee"))
 		copy(r.Holder[:], rapid.SliceOfN(rapid.Byte(), 20, 20).Draw(t, "holder"))
+		if len(r.Purposes) == 0 {
+			r.Purposes = nil
+		}
 		if len(r.Resources) == 0 {
 			r.Resources = nil
 		}
@@ -109,6 +119,21 @@ func TestAuditEventRoundTrip(t *testing.T) {
 			t.Fatalf("%s\nread back with %v:\n%s", event, err, diff)
 		}
 	})
+}
+
+// Before purposes were a list, several were written as one code.
+func TestReadOldAuditEvent(t *testing.T) {
+	old := aRead
+	old.Purposes = []string{"TREAT HRESCH"}
+	event, err := AuditEvent(aRead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	event = []byte(strings.Replace(string(event), `"code":"TREAT"`, `"code":"TREAT HRESCH"`, 1))
+	back, err := ReadAuditEvent(event)
+	if diff := cmp.Diff(old, back); err != nil || diff != "" {
+		t.Errorf("read with %v:\n%s", err, diff)
+	}
 }
 
 // An event that a gateway did not write is not read: it may say more.

@@ -89,7 +89,7 @@ func (g *Gateway) logged(ctx context.Context, s *session, n notice) (*record, er
 	a := fhir.AuditRecord{
 		ID: rand.Text(), Time: g.Now(), Interaction: n.Interaction, Outcome: n.Outcome, Clause: n.Clause,
 		Patient: s.patient, Grantor: s.grantor, Grantee: s.grantee, Holder: g.Holder,
-		Grant: s.access.Access.Grant, Purpose: s.purpose,
+		Grant: s.access.Access.Grant, Purposes: s.purposes,
 		Target: n.Target, Released: n.Released, Resources: n.Resources, Request: n.Request, Client: client(ctx), Block: s.block(),
 	}
 	event, err := fhir.AuditEvent(a)

@@ -24,14 +24,14 @@ import (
 
 // session is what a token stands for: an access that was permitted.
 type session struct {
-	id      string // sessionID bytes; empty where the access was not permitted
-	patient string // logical id of the Patient at the upstream
-	access  *consent.AccessDocument
-	rules   *fhir.Rules
-	grantor common.Address // of the first link: the patient
-	grantee common.Address // of the last link: who asks
-	purpose string         // of its scopes
-	ends    uint64         // of the token, unix seconds
+	id       string // sessionID bytes; empty where the access was not permitted
+	patient  string // logical id of the Patient at the upstream
+	access   *consent.AccessDocument
+	rules    *fhir.Rules
+	grantor  common.Address // of the first link: the patient
+	grantee  common.Address // of the last link: who asks
+	purposes []string       // of its scopes, each once
+	ends     uint64         // of the token, unix seconds
 
 	need        consent.Entries
 	examined    sync.Once
@@ -69,13 +69,11 @@ func sessionOf(access *consent.AccessDocument) *session {
 	if n := len(access.Links); n > 0 {
 		s.grantor, s.grantee = access.Links[0].Grant.Grantor, access.Links[n-1].Grant.Grantee
 	}
-	var purposes []string
-	for _, scope := range access.Access.Scopes {
-		if !slices.Contains(purposes, scope.Purpose) {
-			purposes = append(purposes, scope.Purpose)
+	for i := range access.Access.Scopes {
+		if purpose := access.Access.Scopes[i].Purpose; !slices.Contains(s.purposes, purpose) {
+			s.purposes = append(s.purposes, purpose)
 		}
 	}
-	s.purpose = strings.Join(purposes, " ")
 	return s
 }
 

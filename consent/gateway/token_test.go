@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ func TestToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Interaction != want.Interaction || got.Outcome != want.Outcome || got.Target != want.Target || got.Patient != patientID || got.Purpose != "TREAT" ||
+			if got.Interaction != want.Interaction || got.Outcome != want.Outcome || got.Target != want.Target || got.Patient != patientID || !slices.Equal(got.Purposes, []string{"TREAT"}) ||
 				got.Grantor != address(w.patient) || got.Grantee != address(w.clinic) || got.Grant != d.Grant.ID(testDomain) || got.Holder != testHolder || got.Client != "127.0.0.1" {
 				t.Errorf("entry %d: %+v", i+1, got)
 			}
