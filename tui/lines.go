@@ -57,10 +57,11 @@ func (r *oneLine) Fd() uintptr { return r.fd }
 
 func (r *oneLine) Read(into []byte) (int, error) {
 	if len(r.rest) == 0 {
-		line, err := r.reader.ReadBytes('\n')
+		line, _ := r.reader.ReadBytes('\n')
 		if len(line) == 0 {
-			r.ended = true
-			return 0, err
+			// Without an answer that it takes, a question would go on with the one
+			// that it refused.
+			r.ended, line = true, []byte("\n")
 		}
 		r.rest = line
 	}

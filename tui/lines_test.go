@@ -134,3 +134,15 @@ func TestLinesFirstRun(t *testing.T) {
 		t.Error("the backup was not remembered")
 	}
 }
+
+// Wherever the input ends, after whatever answer, the app ends.
+func TestLinesEndWithTheirInput(t *testing.T) {
+	r := newRig(t, Look{})
+	r.takes(r.asks(r.other("Study"), "", nil, labs))
+	for _, lines := range [][]string{{"99"}, {"0"}, {"one"}, {"2", "2", "-1"}, {"2", "2", "2", "perhaps"}} {
+		r.answers(lines...)
+	}
+	if len(r.door.signer.signed()) != 0 {
+		t.Error("something was signed")
+	}
+}
