@@ -705,7 +705,7 @@ func (l *lines) wallet() error {
 	case chosen == 3:
 		return l.backUp()
 	case chosen == 4:
-		if err := l.network(); err != nil {
+		if changed, err := l.network(); err != nil || !changed {
 			return err
 		}
 		old := l.m.session
@@ -760,19 +760,26 @@ func (l *lines) backUp() error {
 	return err
 }
 
-// network chooses the network.
-func (l *lines) network() error {
-	chosen, err := l.choose("Which network? local is the chain inside this program.", l.m.status.Networks...)
-	if err != nil {
-		return err
+// network chooses the network, and tells whether it is another one now.
+func (l *lines) network() (changed bool, err error) {
+	options := []string{"Stay with " + l.m.status.Network}
+	for _, name := range l.m.status.Networks {
+		if name != l.m.status.Network {
+			options = append(options, name)
+		}
+	}
+	chosen, err := l.choose("Which network? local is the chain inside this program.", options...)
+	if err != nil || chosen == 0 {
+		return false, err
 	}
 	if _, err := within(l, lookLimit, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, l.m.door.UseNetwork(ctx, l.m.status.Networks[chosen])
+		return struct{}{}, l.m.door.UseNetwork(ctx, options[chosen])
 	}); err != nil {
-		return err
+		l.say("Not changed: %s.", plain(err))
+		return false, nil
 	}
 	l.m.status, err = within(l, lookLimit, l.m.door.Look)
-	return err
+	return err == nil, err
 }
 
 func (l *lines) password(question string) ([]byte, error) {
@@ -792,7 +799,7 @@ func (l *lines) welcome() (made bool, err error) {
 		return false, err
 	}
 	if len(l.m.status.Networks) > 1 {
-		if err := l.network(); err != nil {
+		if _, err := l.network(); err != nil {
 			return false, err
 		}
 	}

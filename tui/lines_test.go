@@ -3,6 +3,7 @@ package tui
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,11 +129,27 @@ func TestLinesFirstRun(t *testing.T) {
 		t.Error("it is not known to be restored")
 	}
 	words := strings.Fields(phrase)
-	said(t, r.answers("8", "4", "n", "8", "4", "y", words[2], "wrong", words[12], words[22], "8", "5", "1", "10"),
+	said(t, r.answers("8", "4", "n", "8", "4", "y", words[2], "wrong", words[12], words[22], "8", "5", "2", "10"),
 		"Write these 24 words", "24 "+words[23], "That is another word", "done: the phrase is on paper", "Which network?", "Network local")
 	if !r.door.backedUp {
 		t.Error("the backup was not remembered")
 	}
+}
+
+// The network in use stays unless another is named, and one that cannot be used
+// changes nothing.
+func TestLinesAnotherNetwork(t *testing.T) {
+	r := newRig(t, Look{})
+	r.door.status.Network = "clinic"
+	out := r.answers("8", "5", "", "10")
+	said(t, out, "Which network?", "1. Stay with clinic", "2. local", "Network clinic")
+	if n := strings.Count(out, "Opening the wallet"); n != 1 || r.door.closed != 1 {
+		t.Errorf("the wallet was opened %d times and closed %d times though nothing changed:\n%s", n, r.door.closed, out)
+	}
+	r.door.networkErr = errors.New("the settings cannot be written")
+	said(t, r.answers("8", "5", "2", "10"), "Which network?", "Not changed: the settings cannot be written.", "Network clinic")
+	r.door.networkErr = nil
+	said(t, r.answers("8", "5", "2", "10"), "Which network?", "Opening the wallet", "Network local")
 }
 
 // Wherever the input ends, after whatever answer, the app ends.

@@ -175,21 +175,22 @@ func (r *recorder) signed() []*consent.GrantDocument {
 
 // testDoor is a door onto a real wallet and store, on a ledger in memory.
 type testDoor struct {
-	t        testing.TB
-	folder   string
-	status   Status
-	ledger   *ledger
-	signer   *recorder
-	wallet   *wallet.Wallet
-	stuck    chan struct{} // not nil: the keyring waits for it and knows no contexts
-	keyErr   error
-	kept     []byte // entropy
-	restored bool
-	password string
-	backedUp bool
-	closed   int
-	logs     func(context.Context) (int, error)
-	mu       sync.Mutex
+	t          testing.TB
+	folder     string
+	status     Status
+	ledger     *ledger
+	signer     *recorder
+	wallet     *wallet.Wallet
+	stuck      chan struct{} // not nil: the keyring waits for it and knows no contexts
+	keyErr     error
+	kept       []byte // entropy
+	restored   bool
+	password   string
+	backedUp   bool
+	closed     int
+	networkErr error
+	logs       func(context.Context) (int, error)
+	mu         sync.Mutex
 }
 
 func (d *testDoor) Look(context.Context) (Status, error) { return d.status, nil }
@@ -272,8 +273,10 @@ func (d *testDoor) BackedUp(context.Context) error {
 }
 
 func (d *testDoor) UseNetwork(_ context.Context, name string) error {
-	d.status.Network = name
-	return nil
+	if d.networkErr == nil {
+		d.status.Network = name
+	}
+	return d.networkErr
 }
 
 func (d *testDoor) Save(_ context.Context, name string, document json.Marshaler) (string, error) {
