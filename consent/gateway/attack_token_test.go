@@ -187,17 +187,39 @@ func TestAttackAccess(t *testing.T) {
 		if n := stored(); n > 20_000 {
 			t.Errorf("it takes %d bytes", n)
 		}
-		// A malformed one, whose scopes are as long as they can be written.
-		before := stored()
-		long := w.access(d, func(a *consent.AccessDocument) {
-			a.Access.Scopes[0].Filter = "category=" + strings.Repeat("x", 700_000)
-		}, laboratory)
-		w.refused(w.exchange(long), http.StatusBadRequest, "invalid_grant", "Malformed")
-		if n := stored() - before; n < 1000 || n > 8<<10 { // anybody may have that written, over and over
-			t.Errorf("it takes %d bytes", n)
-		}
-		if n := len(w.log(address(w.patient))); n != 2 {
-			t.Errorf("%d entries", n)
+		// Refused ones, as long as they can be written: anybody may have that written,
+		// over and over, into the log of a patient whose account is known.
+		for _, c := range []struct {
+			name, code, want string
+			entries          int
+			change           func(*consent.AccessDocument)
+			purpose          string // in the place of the one that was signed
+		}{
+			{name: "long filter", code: "invalid_grant", want: "Malformed", entries: 1, change: func(a *consent.AccessDocument) {
+				a.Access.Scopes[0].Filter = "category=" + strings.Repeat("x", 700_000)
+			}},
+			{name: "long purpose", code: "invalid_request", want: "BadRequest", purpose: strings.Repeat("X", 300_000)},
+			{name: "many purposes", code: "invalid_grant", want: "Malformed", entries: 1, change: func(a *consent.AccessDocument) {
+				a.Access.Scopes = distinct(4_000)
+			}},
+			{name: "as many purposes as there may be", code: "invalid_grant", want: "NotPermitted", entries: 1, change: func(a *consent.AccessDocument) {
+				a.Access.Scopes = distinct(consent.MaxScopes)
+			}},
+		} {
+			before, entries := stored(), len(w.log(address(w.patient)))
+			s := w.do(w.exchangeRequest(w.access(d, c.change, laboratory), func(f url.Values, _ http.Header) {
+				if c.purpose != "" {
+					text, _ := base64.RawURLEncoding.DecodeString(f.Get("subject_token"))
+					f.Set("subject_token", base64.RawURLEncoding.EncodeToString(bytes.ReplaceAll(text, []byte("TREAT"), []byte(c.purpose))))
+				}
+			}))
+			w.refused(s, http.StatusBadRequest, c.code, c.want)
+			if n := stored() - before; n < 1000*c.entries || n > 8<<10*c.entries {
+				t.Errorf("%s: it takes %d bytes", c.name, n)
+			}
+			if n := len(w.log(address(w.patient))) - entries; n != c.entries {
+				t.Errorf("%s: %d entries", c.name, n)
+			}
 		}
 	})
 	t.Run("not evaluable", func(t *testing.T) {
@@ -229,6 +251,16 @@ func TestAttackAccess(t *testing.T) {
 		w.chain.change(func() { w.chain.err = errBroken })
 		w.refused(w.exchange(a), http.StatusServiceUnavailable, "temporarily_unavailable", "Unavailable")
 	})
+}
+
+// distinct gives so many scopes, each for a purpose of its own.
+func distinct(n int) []consent.Scope {
+	all := make([]consent.Scope, n)
+	for i := range all {
+		all[i] = laboratory
+		all[i].Purpose = fmt.Sprintf("%032d", i)
+	}
+	return all
 }
 
 func (w *world) retire(account common.Address) {

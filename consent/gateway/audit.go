@@ -69,19 +69,21 @@ func (g *Gateway) note(ctx context.Context, s *session, n notice) error {
 	return d
 }
 
-// The most bytes of what was asked for that the log keeps: where it was permitted,
-// more than all scopes of an access that is not malformed; where not, what tells
-// one request from another, as anybody may ask, and the log is kept for good.
+// The most bytes of what was asked for, and purposes, that the log keeps: where it
+// was permitted, more than all scopes of an access that is not malformed; where
+// not, what tells one request from another, as anybody may ask, and the log is
+// kept for good.
 const (
-	maxTarget  = 40 << 10
-	maxRefused = 1 << 10
+	maxTarget          = 40 << 10
+	maxRefused         = 1 << 10
+	maxRefusedPurposes = 8
 )
 
 // logged is the notice as a record of the journal.
 func (g *Gateway) logged(ctx context.Context, s *session, n notice) (*record, error) {
-	most := maxTarget
+	most, purposes := maxTarget, s.purposes
 	if n.Outcome != fhir.Permitted {
-		most = maxRefused
+		most, purposes = maxRefused, purposes[:min(len(purposes), maxRefusedPurposes)]
 	}
 	if len(n.Target) > most {
 		n.Target = strings.ToValidUTF8(n.Target[:most], "")
@@ -89,7 +91,7 @@ func (g *Gateway) logged(ctx context.Context, s *session, n notice) (*record, er
 	a := fhir.AuditRecord{
 		ID: rand.Text(), Time: g.Now(), Interaction: n.Interaction, Outcome: n.Outcome, Clause: n.Clause,
 		Patient: s.patient, Grantor: s.grantor, Grantee: s.grantee, Holder: g.Holder,
-		Grant: s.access.Access.Grant, Purposes: s.purposes,
+		Grant: s.access.Access.Grant, Purposes: purposes,
 		Target: n.Target, Released: n.Released, Resources: n.Resources, Request: n.Request, Client: client(ctx), Block: s.block(),
 	}
 	event, err := fhir.AuditEvent(a)

@@ -69,8 +69,9 @@ func sessionOf(access *consent.AccessDocument) *session {
 	if n := len(access.Links); n > 0 {
 		s.grantor, s.grantee = access.Links[0].Grant.Grantor, access.Links[n-1].Grant.Grantee
 	}
-	for i := range access.Access.Scopes {
-		if purpose := access.Access.Scopes[i].Purpose; !slices.Contains(s.purposes, purpose) {
+	scopes := access.Access.Scopes
+	for i := range scopes[:min(len(scopes), consent.MaxScopes)] {
+		if purpose := scopes[i].Purpose; !slices.Contains(s.purposes, purpose) {
 			s.purposes = append(s.purposes, purpose)
 		}
 	}

@@ -145,11 +145,12 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, access *conse
 }
 
 // scopes gives the scopes of an access as OAuth has them: SMART v2, each once,
-// with spaces between.
+// with spaces between; no more than there may be.
 func scopes(access *consent.AccessDocument) string {
 	var all []string
-	for _, scope := range access.Access.Scopes {
-		if text := scope.String(); !slices.Contains(all, text) {
+	asked := access.Access.Scopes
+	for i := range asked[:min(len(asked), consent.MaxScopes)] {
+		if text := asked[i].String(); !slices.Contains(all, text) {
 			all = append(all, text)
 		}
 	}
