@@ -32,6 +32,9 @@ func (f *front) read(w http.ResponseWriter, r *http.Request, s *session, what *a
 			return errNotFound
 		}
 	}
+	if err := f.goOn(r.Context(), s, what); err != nil { // the FHIR server may have been slow
+		return err
+	}
 	n := notice{Interaction: what.interaction, Target: what.target, Outcome: fhir.Permitted, Request: servedOf(r.Context()).id,
 		Released: map[string]int{kind: 1}, Resources: []string{resource.Name()}}
 	if err := f.note(r.Context(), s, n); err != nil {

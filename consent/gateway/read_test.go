@@ -4,12 +4,15 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/fhir"
 )
 
@@ -93,6 +96,46 @@ func TestAttackReadAgain(t *testing.T) {
 	}
 	if got := w.outcomes(); permitted != 1 || got[fhir.Permitted] != 2 || got["InvalidProof"] != 2+times-1 {
 		t.Errorf("%d were permitted, and the log has %v", permitted, got)
+	}
+}
+
+// TestAttackWhileTheServerTakesItsTime: a grant that is revoked before the FHIR
+// server has answered ends the request: nothing is read or deleted under it.
+func TestAttackWhileTheServerTakesItsTime(t *testing.T) {
+	laboratory := laboratory
+	laboratory.Interactions |= consent.Delete
+	for _, c := range []struct{ method, path string }{
+		{"GET", "/Observation/1"}, {"HEAD", "/Observation/1"}, {"GET", "/Observation/1/_history/1"}, {"DELETE", "/Observation/1"},
+	} {
+		t.Run(c.method+c.path, func(t *testing.T) {
+			w := newWorld(t, t.TempDir()+"/gateway.db")
+			d := w.grant(address(w.clinic), laboratory)
+			var methods []string
+			base, err := url.Parse(w.record(1, func(r *http.Request) {
+				methods = append(methods, r.Method)
+				w.chain.Reveal(context.Background(), secretOf(d.Grant.Provisions))
+			}).URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.start(func(c *Config) { c.Upstream = base })
+			token := w.token(w.access(d, nil, laboratory))
+			s := w.askAt(c.path, token, func(r *http.Request) {
+				r.Method = c.method
+				r.Header.Set("DPoP", w.prover.proof(c.method, w.public+c.path, token, w.Now(), nil))
+			})
+			if s.status != http.StatusUnauthorized || strings.Contains(string(s.body), "718-7") || s.header.Get("Etag") != "" {
+				t.Errorf("%d %v %s", s.status, s.header, s.body)
+			}
+			if slices.Contains(methods, "DELETE") {
+				t.Errorf("the FHIR server was told %q", methods)
+			}
+			log := w.log(address(w.patient))
+			last, err := fhir.ReadAuditEvent(log[len(log)-1].Event)
+			if err != nil || len(log) != 2 || last.Outcome != "Revoked" || len(last.Resources) > 0 {
+				t.Errorf("of %d entries the last is %+v, %v", len(log), last, err)
+			}
+		})
 	}
 }
 

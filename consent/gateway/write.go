@@ -105,6 +105,9 @@ func (f *front) delete(w http.ResponseWriter, r *http.Request, s *session, what 
 	if err != nil {
 		return err
 	}
+	if err := f.goOn(r.Context(), s, what); err != nil { // the FHIR server may have been slow
+		return err
+	}
 	if err := f.logWrite(w, r, s, what, before); err != nil {
 		return err
 	}
