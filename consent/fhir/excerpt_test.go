@@ -247,7 +247,7 @@ func TestExcerptLooksUp(t *testing.T) {
 	if len(e.Missing()) != 0 || e.Admits(all, consent.Read, r) {
 		t.Error("another resource was taken for the one that was asked for")
 	}
-	for _, bad := range []string{``, `[]`, `{}`, `{"resourceType":"Nothing"}`, `{"resourceType":"Observation","id":"a/b"}`, `{"resourceType":"Observation","id":1}`, observation("a", "") + `{}`} {
+	for _, bad := range []string{``, `[]`, `{}`, `{"resourceType":"Nothing"}`, `{"resourceType":"Observation","id":"a/b"}`, `{"resourceType":"Observation","id":1}`, observation("a", "") + `{}`, observation("a", `"x":[`+strings.Repeat("0,", maxValues)+`0]`)} {
 		if _, err := e.Read([]byte(bad)); err == nil {
 			t.Errorf("%q was read", bad)
 		}

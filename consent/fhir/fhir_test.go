@@ -553,6 +553,7 @@ func TestSensitivePatient(t *testing.T) {
 
 func TestBadBundles(t *testing.T) {
 	all := access(t, 0, 0, 0, "patient/*.rs")
+	zeros := func(n int) string { return `"x":[0` + strings.Repeat(",0", n-1) + `]` }
 	deep := strings.Repeat(`[`, 200) + strings.Repeat(`]`, 200)
 	var wide strings.Builder
 	for i := range 300 {
@@ -571,7 +572,8 @@ func TestBadBundles(t *testing.T) {
 		"member in two cases":   {string(collection(patientP, observation("a", `"meta":{},"Meta":{}`))), "only in case"},
 		"deep":                  {string(collection(patientP, observation("a", `"x":`+deep))), "within each other"},
 		"wide":                  {string(collection(patientP, observation("a", wide.String()+`"z":1`))), "members in one object"},
-		"many values":           {string(collection(patientP, observation("a", `"x":[`+strings.Repeat("0,", maxValues)+`0]`))), "values"},
+		"many values":           {string(collection(patientP, observation("a", zeros(maxValues)))), "entry 1 of the bundle: more than 65536 values"},
+		"many values in all":    {string(collection(slices.Repeat([]string{observation("a", zeros(maxValues-20))}, maxBundleValues/maxValues+1)...)), "more than 4194304 values"},
 		"too long":              {string(collection(patientP)) + strings.Repeat(" ", MaxBundle), "longer than"},
 		"a resource":            {patientP, "no FHIR Bundle"},
 		"other case":            {`{"resourceType":"bundle","type":"collection"}`, "no FHIR Bundle"},

@@ -14,9 +14,12 @@ import (
 
 // Limits of a bundle. FHIR sets none; real records stay far below them.
 const (
-	maxDepth   = 128     // objects and lists within each other
-	maxMembers = 256     // members of one object
-	maxValues  = 1 << 22 // values of any kind, which bounds the memory
+	maxDepth   = 128 // objects and lists within each other
+	maxMembers = 256 // members of one object
+
+	// Values of any kind, which bound the memory: each takes a hundred bytes.
+	maxValues       = 1 << 16 // of one resource: a long claim has 700
+	maxBundleValues = 1 << 22 // of a bundle
 )
 
 // value is one JSON value, with the bytes that it was read from.
@@ -35,9 +38,11 @@ type part struct {
 // parse reads strict JSON: valid UTF-8, no member twice in an object. Members
 // that differ only in case are refused as well, because a reader that takes
 // them for the same one would see another label than this one does.
-// what names it in errors.
-func parse(what string, text []byte) (*value, error) {
-	p := parser{text: text, dec: jsontext.NewDecoder(bytes.NewBuffer(text))}
+// what names it in errors: a resource, or a part of one.
+func parse(what string, text []byte) (*value, error) { return parseUpTo(maxValues, what, text) }
+
+func parseUpTo(values int, what string, text []byte) (*value, error) {
+	p := parser{text: text, dec: jsontext.NewDecoder(bytes.NewBuffer(text)), most: values}
 	v := new(value)
 	err := p.value(v, 0)
 	if err == nil {
@@ -61,11 +66,12 @@ type parser struct {
 	text   []byte
 	dec    *jsontext.Decoder
 	values int
+	most   int // of them
 }
 
 func (p *parser) value(v *value, depth int) error {
-	if p.values++; p.values > maxValues {
-		return fmt.Errorf("more than %d values", maxValues)
+	if p.values++; p.values > p.most {
+		return fmt.Errorf("more than %d values", p.most)
 	}
 	before := p.dec.InputOffset()
 	token, err := p.dec.ReadToken()
@@ -126,6 +132,15 @@ func (v *value) checkMember(name string) error {
 		}
 	}
 	return nil
+}
+
+// size is how many values there are in it, itself among them.
+func (v *value) size() int {
+	n := 1
+	for i := range v.parts {
+		n += v.parts[i].value.size()
+	}
+	return n
 }
 
 // member gives the member of an object, or nil where there is none or where it

@@ -51,7 +51,7 @@ func readRecord(text []byte, patient string) (*record, error) {
 	if len(text) > MaxBundle {
 		return nil, fmt.Errorf("the bundle is longer than %d bytes", MaxBundle)
 	}
-	bundle, err := parse("bundle", text)
+	bundle, err := parseUpTo(maxBundleValues, "bundle", text)
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +106,9 @@ func (rec *record) add(entry *value) error {
 	r := &resource{value: v, kind: v.string("resourceType")}
 	if !isType(r.kind) && r.kind != "Parameters" {
 		return fmt.Errorf("FHIR R4 has no resource type %s", consent.Quote(r.kind))
+	}
+	if v.size() > maxValues {
+		return fmt.Errorf("more than %d values", maxValues)
 	}
 	if method := entry.member("request").string("method"); method == "DELETE" || method == "PATCH" {
 		return fmt.Errorf("a %s is no part of a record", method)
