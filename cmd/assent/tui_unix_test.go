@@ -378,7 +378,7 @@ func TestAppWithADeadEndpoint(t *testing.T) {
 	s := openPTY(t, h.command(t.Context(), "tui"), 80, 24)
 	await(t, s, "Still reading what the wallet holds", "checking every grant with the chain", "dead")
 	s.press("5")
-	await(t, s, "[Wallet]", "unlocked", "checking every grant with the chain")
+	await(t, s, "[Wallet]", "unlocked")
 	s.press("2", "r")
 	await(t, s, "no grant is chosen")
 	s.press("?")
