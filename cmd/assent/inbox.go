@@ -46,7 +46,7 @@ is used.`,
 
 // receivedDocument is a document that came by letter, as commands show it.
 type receivedDocument struct {
-	Kind  string `json:"kind"` // grant/1, request/1, card/1; empty: a letter that came to nothing
+	Kind  string `json:"kind"` // grant/1, request/1, card/1; empty: a letter that came to nothing, or waits in the mailbox
 	ID    string `json:"id"`   // of a grant or a request
 	From  string `json:"from"` // the address that signed it
 	Name  string `json:"name"` // what that key calls itself
@@ -84,7 +84,7 @@ func runInbox(ctx context.Context, o *inboxOptions) error {
 			}
 			return o.app.document(note)
 		}
-		received, err := collect(ctx, w, relaysOf(w))
+		received, err := collect(ctx, w, w.Registry.(*chain).postOffices())
 		list := make([]receivedDocument, len(received))
 		for i := range received {
 			list[i] = receivedAs(&received[i])
@@ -131,8 +131,8 @@ func (o *inboxOptions) print(ctx context.Context, w *wallet.Wallet) error {
 }
 
 // collect takes in the letters at all relays. What fails at one keeps nothing
-// back of the others.
-func collect(ctx context.Context, w *wallet.Wallet, relays []wallet.Relay) ([]wallet.Received, error) {
+// back of the others. A letter that waits there is among what came, not taken.
+func collect(ctx context.Context, w *wallet.Wallet, relays []*postOffice) ([]wallet.Received, error) {
 	if len(relays) == 0 {
 		return nil, wallet.ErrNoRelay
 	}
@@ -141,7 +141,11 @@ func collect(ctx context.Context, w *wallet.Wallet, relays []wallet.Relay) ([]wa
 	for _, relay := range relays {
 		received, err := w.Collect(ctx, relay)
 		all = append(all, received...)
-		if err != nil {
+		switch {
+		case err == nil:
+		case relay.undecided(err):
+			all = append(all, wallet.Received{Err: err})
+		default:
 			failed = append(failed, fmt.Errorf("the mailbox at %s: %w", relay.URL(), err))
 		}
 	}

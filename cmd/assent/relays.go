@@ -181,28 +181,55 @@ func until(ctx context.Context, done func() (bool, error)) error {
 	}
 }
 
+// postOffices gives the relays of the network, for one look at their mailboxes.
+func (c *chain) postOffices() []*postOffice {
+	var offices []*postOffice
+	for _, r := range c.relays {
+		offices = append(offices, &postOffice{Client: r.Client})
+	}
+	return offices
+}
+
 // mailboxes gives the relays of the network as the use cases need them.
 func (c *chain) mailboxes() []wallet.Relay {
 	var relays []wallet.Relay
-	for _, r := range c.relays {
-		relays = append(relays, postOffice{r.Client})
+	for _, office := range c.postOffices() {
+		relays = append(relays, office)
 	}
 	return relays
 }
 
-// postOffice is a relay as the use cases need it.
-type postOffice struct{ *relay.Client }
+// postOffice is a relay as the use cases need it. It remembers how a look at the
+// mailbox went.
+type postOffice struct {
+	*relay.Client
+	there  map[string]bool // the letters that were found and left there; nil: the relay listed none
+	failed bool            // the relay did not give one, or not take it away
+}
+
+// undecided tells whether an error of wallet.Collect says no more than why
+// letters wait in the mailbox, such as that a grant is not anchored, which is up
+// to whoever sent them: relay, chain and store did what they had to.
+func (p *postOffice) undecided(err error) bool {
+	_, store := errors.AsType[*wallet.StoreError](err)
+	_, row := errors.AsType[*wallet.DocumentError](err)
+	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, wallet.ErrClosed)
+	return p.there != nil && !p.failed && !registry.IsChainError(err) && !store && !row && !ended
+}
 
 // Mailbox opens the mailbox of an account: see wallet.Relay.
-func (p postOffice) Mailbox(ctx context.Context, account common.Address, domain consent.Domain, prove wallet.Prove) (wallet.Mailbox, error) {
+func (p *postOffice) Mailbox(ctx context.Context, account common.Address, domain consent.Domain, prove wallet.Prove) (wallet.Mailbox, error) {
 	m, err := p.Client.Mailbox(ctx, account, domain, prove)
 	if err != nil {
 		return nil, err
 	}
-	return mailbox{m}, nil
+	return mailbox{m, p}, nil
 }
 
-type mailbox struct{ *relay.Mailbox }
+type mailbox struct {
+	*relay.Mailbox
+	at *postOffice
+}
 
 // Letters lists the letters: see wallet.Mailbox.
 func (m mailbox) Letters(ctx context.Context) ([]wallet.Sealed, error) {
@@ -210,9 +237,11 @@ func (m mailbox) Letters(ctx context.Context) ([]wallet.Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.at.there = make(map[string]bool)
 	letters := make([]wallet.Sealed, len(list))
 	for i, l := range list {
 		letters[i] = wallet.Sealed{ID: l.ID, Received: l.Received}
+		m.at.there[l.ID] = true
 	}
 	return letters, nil
 }
@@ -223,37 +252,71 @@ func (m mailbox) Read(ctx context.Context, id string) ([]byte, error) {
 	if relay.IsNotFound(err) {
 		return nil, nil
 	}
+	m.at.failed = m.at.failed || err != nil
 	return sealed, err
 }
 
-// letterPatience is how long one waits for a letter before one looks anyway.
-const letterPatience = 5 * time.Minute
+// Delete takes a letter away: see wallet.Mailbox.
+func (m mailbox) Delete(ctx context.Context, id string) error {
+	err := m.Mailbox.Delete(ctx, id)
+	if err != nil {
+		m.at.failed = true
+	} else {
+		delete(m.at.there, id)
+	}
+	return err
+}
+
+// How long one waits for a letter before one looks anyway; less where a relay is
+// away or a letter waits for what may come soon.
+const (
+	letterPatience  = 5 * time.Minute
+	troublePatience = time.Minute
+)
 
 // letters takes in the letters at all relays; where there are none, and it is to
-// wait, as soon as one comes. It gives how many requests and grants it took.
+// wait, as soon as one comes to a relay that answers. It gives how many requests
+// and grants it took.
 func (c *chain) letters(ctx context.Context, w *wallet.Wallet, wait bool) (came int, err error) {
-	take := func() {
+	patience := letterPatience
+	take := func() []*postOffice {
+		offices := c.postOffices()
 		var received []wallet.Received
-		received, err = collect(ctx, w, c.mailboxes())
+		received, err = collect(ctx, w, offices)
+		if err != nil {
+			patience = troublePatience
+		}
 		for _, r := range received {
-			if r.Err == nil && r.Kind != consent.KindCard {
+			switch {
+			case r.Err != nil:
+				patience = troublePatience
+			case r.Kind != consent.KindCard:
 				came++
 			}
 		}
+		return offices
 	}
-	if take(); came > 0 || err != nil || !wait {
+	offices := take()
+	answering := func(office *postOffice) bool { return office.there != nil }
+	if came > 0 || !wait || !slices.ContainsFunc(offices, answering) {
 		return came, err
 	}
-	waiting, stop := context.WithTimeout(ctx, letterPatience)
+	waiting, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	var all sync.WaitGroup
-	for _, r := range c.relays {
+	for _, office := range offices {
+		if !answering(office) {
+			continue
+		}
 		all.Go(func() {
-			box, err := r.Mailbox(waiting, w.Signer.Address(), w.Domain, w.ProveAddress)
+			box, err := office.Client.Mailbox(waiting, w.Signer.Address(), w.Domain, w.ProveAddress)
 			if err != nil {
 				return // the next look says so
 			}
-			for _, err := range box.Events(waiting) {
+			for id, err := range box.Events(waiting) {
+				if err == nil && office.there[id] {
+					continue
+				}
 				if err == nil {
 					stop()
 				}

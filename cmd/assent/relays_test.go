@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/devchain"
+	"github.com/assent-wallet/assent/consent/registry"
 	"github.com/assent-wallet/assent/consent/relay"
 	"github.com/assent-wallet/assent/wallet"
 )
@@ -205,7 +207,13 @@ func TestLettersAreAwaited(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	all.Go(func() { r.Run(running) })
-	server.Config.Handler = r.Handler()
+	listened, handler := make(chan struct{}, 1), r.Handler()
+	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/mail/events" {
+			listened <- struct{}{}
+		}
+		handler.ServeHTTP(w, req)
+	})
 	server.Start()
 	defer func() {
 		r.Stop()
@@ -222,17 +230,15 @@ func TestLettersAreAwaited(t *testing.T) {
 
 	newWallet := walletsOn(t, c)
 	patient, clinic := newWallet(), newWallet()
-	if came, err := collect(t.Context(), patient, c.mailboxes()); err != nil || len(came) != 0 {
+	if came, err := collect(t.Context(), patient, c.postOffices()); err != nil || len(came) != 0 {
 		t.Fatal(came, err)
 	}
-	came := make(chan int, 1)
-	all.Go(func() {
-		n, err := c.letters(t.Context(), patient, true)
-		if err != nil {
-			t.Error(err)
+	send := func(letter *consent.Letter) {
+		t.Helper()
+		if _, err := clinic.Send(t.Context(), c.mailboxes(), patient.Signer.Address(), letter); err != nil {
+			t.Fatal(err)
 		}
-		came <- n
-	})
+	}
 	request, err := clinic.Request(t.Context(), consent.Request{
 		Patient: patient.Signer.Address(), Holders: []common.Address{{}}, Expires: uint64(time.Now().Add(time.Hour).Unix()),
 		Scopes: []consent.Scope{{Resource: "Observation", Interactions: consent.Read, Purpose: "TREAT"}},
@@ -240,31 +246,101 @@ func TestLettersAreAwaited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := clinic.Send(t.Context(), c.mailboxes(), patient.Signer.Address(), &consent.Letter{Requests: []consent.RequestDocument{*request}}); err != nil {
-		t.Fatal(err)
+	asks := &consent.Letter{Requests: []consent.RequestDocument{*request}}
+	type outcome struct {
+		came int
+		err  error
 	}
-	select {
-	case n := <-came:
-		if n != 1 {
-			t.Errorf("%d came", n)
+	// awaited sends a letter when the patient waits for one, and gives what she
+	// hears of.
+	awaited := func() (int, error) {
+		t.Helper()
+		heard := make(chan outcome, 1)
+		all.Go(func() {
+			n, err := c.letters(t.Context(), patient, true)
+			heard <- outcome{n, err}
+		})
+		limit := time.After(20 * time.Second)
+		select {
+		case <-listened:
+		case o := <-heard:
+			t.Fatalf("nobody waits for letters: %d came, %v", o.came, o.err)
+		case <-limit:
+			t.Fatal("nobody waits for letters")
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("nobody was told of the letter")
+		send(asks)
+		select {
+		case o := <-heard:
+			return o.came, o.err
+		case <-limit:
+			t.Fatal("nobody was told of the letter")
+		}
+		return 0, nil
+	}
+	if n, err := awaited(); n != 1 || err != nil {
+		t.Errorf("%d came, %v", n, err)
 	}
 	if waiting, err := patient.Waiting(t.Context()); err != nil || len(waiting) != 1 {
 		t.Errorf("%v, %v", waiting, err)
 	}
-	// With one relay away, what comes to the other is taken, and it is said.
+
+	// A letter that waits in the mailbox, since the grant in it is not anchored,
+	// and may never be, is no trouble and ends no waiting.
+	now := uint64(time.Now().Unix())
+	grant, err := clinic.Grant(t.Context(), &wallet.Draft{
+		Grantee: patient.Signer.Address(), NotBefore: now, Expires: now + 3600, Provisions: wallet.Provide(request.Request.Scopes, request.Request.Holders),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant.AnchorProof = []common.Hash{{1}}
+	send(&consent.Letter{Grants: []consent.GrantDocument{*grant}})
+	received, err := collect(t.Context(), patient, c.postOffices())
+	if err != nil || len(received) != 1 || received[0].Err == nil || !strings.Contains(received[0].Err.Error(), "not anchored yet") {
+		t.Errorf("%+v, %v", received, err)
+	}
+	if n, err := awaited(); n != 1 || err != nil {
+		t.Errorf("beside a letter that waits: %d came, %v", n, err)
+	}
+
+	// With one relay away, the other is waited at, and it is said.
 	gone, err := relay.NewClient("http://127.0.0.1:1", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.relays = []networkRelay{{gone, relayPatience}, {client, relayPatience}}
-	if _, err := clinic.Send(t.Context(), c.mailboxes(), patient.Signer.Address(), &consent.Letter{Requests: []consent.RequestDocument{*request}}); err != nil {
-		t.Fatal(err)
+	if n, err := awaited(); n != 1 || err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("with one relay away: %d came, %v", n, err)
 	}
-	n, err := c.letters(t.Context(), patient, true)
-	if n != 1 || err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
-		t.Errorf("%d came, %v", n, err)
+	c.relays = c.relays[:1]
+	if n, err := c.letters(t.Context(), patient, true); n != 0 || err == nil {
+		t.Errorf("with all relays away: %d came, %v", n, err)
+	}
+}
+
+// A letter that waits is told from what is the matter with a relay, the chain or
+// the store.
+func TestUndecidedLetters(t *testing.T) {
+	listed := func() *postOffice { return &postOffice{there: map[string]bool{"1": true}} }
+	failed := listed()
+	failed.failed = true
+	later := errors.New("look again later")
+	for _, c := range []struct {
+		what string
+		at   *postOffice
+		err  error
+		want bool
+	}{
+		{"a letter that waits", listed(), later, true},
+		{"a mailbox that was not opened", new(postOffice), later, false},
+		{"a letter that the relay did not give", failed, later, false},
+		{"the chain", listed(), errors.Join(later, fmt.Errorf("read: %w", &registry.UnreachableError{})), false},
+		{"the store", listed(), errors.Join(later, &wallet.StoreError{Reason: wallet.ErrStoreBusy}), false},
+		{"a row of the store", listed(), errors.Join(later, &wallet.DocumentError{Reason: wallet.ErrDamaged}), false},
+		{"an interrupt", listed(), errors.Join(later, context.Canceled), false},
+	} {
+		if got := c.at.undecided(c.err); got != c.want {
+			t.Errorf("%s: %v", c.what, got)
+		}
 	}
 }
