@@ -102,9 +102,16 @@ type Batch struct {
 	read    BatchRows
 	unlock  func()
 	journal journal
-	others  map[macOf]string // phases of the other batches, by the keyed hash of their ids
-	leaf    []int32          // of each row its leaf in the tree; -1: another batch gave it before
-	fresh   int              // rows that no other gave
+	others  map[macOf]other // by the keyed hash of their ids
+	leaf    []int32         // of each row its leaf in the tree; -1: another batch gave it before
+	fresh   int             // rows that no other gave
+}
+
+// other is another batch of this wallet.
+type other struct {
+	id      common.Hash
+	phase   string
+	revoked bool // as a whole; not known before Check
 }
 
 // OpenBatch opens the batch with this id (see BatchID), whose rows read reads;
@@ -116,7 +123,7 @@ func (w *Wallet) OpenBatch(ctx context.Context, id common.Hash, read func(*Batch
 	} else if err != nil {
 		return nil, err
 	}
-	b := &Batch{ID: id, Time: w.now(), wallet: w, unlock: unlock, others: make(map[macOf]string)}
+	b := &Batch{ID: id, Time: w.now(), wallet: w, unlock: unlock, others: make(map[macOf]other)}
 	if err := b.open(ctx); err != nil {
 		unlock()
 		return nil, err
@@ -139,7 +146,7 @@ func (b *Batch) open(ctx context.Context) (err error) {
 	}
 	for _, j := range journals {
 		if j.Batch != b.ID {
-			b.others[w.batchMAC(j.Batch)] = j.Phase
+			b.others[w.batchMAC(j.Batch)] = other{id: j.Batch, phase: j.Phase}
 			continue
 		}
 		b.journal, b.Time, b.Names = j, j.Time, j.Names
@@ -198,10 +205,8 @@ type BatchCheck struct {
 // the file, and what it would give. It signs nothing.
 func (b *Batch) Check(ctx context.Context, problem func(Problem), progress func(BatchStage, int)) (*BatchCheck, error) {
 	w := b.wallet
-	if revoked, err := w.batchRevoked(ctx, b.ID); err != nil {
+	if err := b.revoked(ctx); err != nil {
 		return nil, err
-	} else if revoked {
-		return nil, ErrBatchRevoked
 	}
 	lookup, err := w.Documents.lookup(ctx)
 	if err != nil {
@@ -217,8 +222,10 @@ func (b *Batch) Check(ctx context.Context, problem func(Problem), progress func(
 	}
 	type row struct {
 		BatchRow
-		mac   macOf
-		risks []consent.Risk
+		mac     macOf
+		risks   []consent.Risk
+		given   bool            // by an earlier batch
+		refused *referenceError // nil: none
 	}
 	work := func(_ int, rows []BatchRow) ([]row, error) {
 		checked := make([]row, len(rows))
@@ -235,6 +242,15 @@ func (b *Batch) Check(ctx context.Context, problem func(Problem), progress func(
 				r.Problems = append(r.Problems, Problem{Position: r.Position, Text: err.Error()})
 			}
 			r.risks = r.Draft.Risks(false)
+			if r.Reference == "" {
+				continue
+			}
+			var err error
+			r.given, err = b.before(ctx, lookup, &r.BatchRow, r.mac)
+			var ok bool
+			if r.refused, ok = errors.AsType[*referenceError](err); err != nil && !ok {
+				return nil, err
+			}
 		}
 		return checked, nil
 	}
@@ -257,13 +273,10 @@ func (b *Batch) Check(ctx context.Context, problem func(Problem), progress func(
 			if r.Draft == nil {
 				continue
 			}
-			given, err := b.before(ctx, lookup, &r.BatchRow, r.mac)
-			if refused, ok := errors.AsType[*referenceError](err); ok {
-				report(Problem{r.Position, "reference", refused.Error()})
-			} else if err != nil {
-				return err
+			if r.refused != nil {
+				report(Problem{r.Position, "reference", r.refused.Error()})
 			}
-			if given {
+			if r.given {
 				check.Given++
 				continue
 			}
@@ -291,18 +304,36 @@ type referenceError struct{ text string }
 
 func (e *referenceError) Error() string { return e.text }
 
-// before tells whether an earlier batch gave the row, word by word.
+// before tells whether an earlier batch gave the row, word by word. It refuses
+// one whose grant has ended, in whichever batch: what is given counts.
 func (b *Batch) before(ctx context.Context, lookup *lookup, r *BatchRow, reference macOf) (bool, error) {
 	entry, err := lookup.find(ctx, reference)
 	if err != nil || entry == nil {
 		return false, err
 	}
-	own := entry.batch == b.wallet.batchMAC(b.ID)
+	w := b.wallet
+	own, other := entry.batch == w.batchMAC(b.ID), b.others[entry.batch]
 	switch {
-	case entry.content != b.wallet.Documents.contentMAC(reference, entry.batch, entry.grant, r.Content):
+	case entry.content != w.Documents.contentMAC(reference, entry.batch, entry.grant, r.Content):
 		return false, &referenceError{fmt.Sprintf("the reference %s was given before and said something else: take that grant back and give this one under another reference", consent.Quote(r.Reference))}
-	case !own && b.others[entry.batch] != batchStored:
+	case own && !b.Finished:
+		return false, nil // its grant may not be in the store yet
+	case !own && other.phase != batchStored:
 		return false, &referenceError{fmt.Sprintf("the reference %s is in another batch that was cut off: run that one to its end first, or take it back", consent.Quote(r.Reference))}
+	}
+	record, err := lookup.grant(ctx, reference)
+	if err != nil {
+		return false, fmt.Errorf("the grant of the row %s: %w", consent.Quote(r.Reference), err)
+	}
+	grant, err := readStored(&record)
+	switch {
+	case err != nil:
+		return false, err
+	case other.revoked || record.State == Revoked:
+		return false, &referenceError{fmt.Sprintf("the grant of the reference %s was taken back: give it another reference", consent.Quote(r.Reference))}
+	case grant.Grant.Expires <= w.now():
+		return false, &referenceError{fmt.Sprintf("the grant of the reference %s ended on %s: give it another reference",
+			consent.Quote(r.Reference), time.Unix(int64(grant.Grant.Expires), 0).UTC().Format("2 January 2006, 15:04 UTC"))}
 	}
 	return !own, nil
 }
@@ -355,14 +386,43 @@ func (b *Batch) meet(ctx context.Context, s *consent.Summary) (err error) {
 	return nil
 }
 
-func (w *Wallet) batchRevoked(ctx context.Context, id common.Hash) (bool, error) {
-	secret, err := w.Signer.RevocationSecret(consent.BatchSwitch(w.Domain, id))
-	if err != nil {
-		return false, err
+// revoked looks up which of the batches were taken back as a whole. The error is
+// ErrBatchRevoked where this one was.
+func (b *Batch) revoked(ctx context.Context) error {
+	w := b.wallet
+	hash := func(id common.Hash) (common.Hash, error) {
+		secret, err := w.Signer.RevocationSecret(consent.BatchSwitch(w.Domain, id))
+		return consent.Revocation(secret), err
 	}
-	hash := consent.Revocation(secret)
-	state, err := w.Registry.Read(ctx, consent.Entries{Revocations: []common.Hash{hash}})
-	return state.Revoked[hash] != 0, err
+	own, err := hash(b.ID)
+	if err != nil {
+		return err
+	}
+	hashes, of := []common.Hash{own}, make(map[common.Hash]macOf)
+	for mac, other := range b.others {
+		h, err := hash(other.id)
+		if err != nil {
+			return err
+		}
+		hashes, of[h] = append(hashes, h), mac
+	}
+	for some := range slices.Chunk(hashes, readAtOnce) {
+		state, err := w.Registry.Read(ctx, consent.Entries{Revocations: some})
+		if err != nil {
+			return err
+		}
+		if state.Revoked[own] != 0 {
+			return ErrBatchRevoked
+		}
+		for _, h := range some {
+			if mac, is := of[h]; is && state.Revoked[h] != 0 {
+				other := b.others[mac]
+				other.revoked = true
+				b.others[mac] = other
+			}
+		}
+	}
+	return nil
 }
 
 // Give anchors the batch, signs its grants and stores them, and hands the

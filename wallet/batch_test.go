@@ -351,6 +351,68 @@ func TestBatchReferences(t *testing.T) {
 	}
 }
 
+// A row whose grant does not count any more is not handed out as given, whichever
+// way that was ended, and stays a problem until it has another reference.
+func TestBatchGivenAndEnded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	patient := w.wallet(nil)
+	all := w.study(8, common.Address{1}, common.Address{2})
+	for i := range all { // as rows say it that name no dates
+		all[i].Content = [32]byte{byte(i)}
+	}
+	file, longer := all[:6], all
+	grants := w.mustGive(patient, file)
+	refused := func(what string, file rows, want ...string) {
+		t.Helper()
+		lines, check, err := w.give(patient, file)
+		if err == nil || len(lines) != 0 || check.Problems != len(want) {
+			t.Errorf("%s: %d lines, %+v, %v", what, len(lines), check, err)
+			return
+		}
+		for _, text := range want {
+			if !strings.Contains(err.Error(), text) {
+				t.Errorf("%s: %v, want %s", what, err, text)
+			}
+		}
+	}
+	if err := patient.EndBatch(t.Context(), must(patient.RevokeRows(t.Context(), file.id(), []string{"row 1"}))); err != nil {
+		t.Fatal(err)
+	}
+	if err := patient.Revoke(t.Context(), must(patient.RevokeGrant(t.Context(), grants[4]))); err != nil {
+		t.Fatal(err)
+	}
+	two := []string{
+		"{{3 1} reference the grant of the reference “row 1” was taken back: give it another reference}",
+		"{{6 1} reference the grant of the reference “row 4” was taken back: give it another reference}",
+	}
+	refused("a longer file", longer, two...)
+	refused("the same file", file, two...)
+	rest := slices.Concat(longer[:1], longer[2:4], longer[5:])
+	if lines, check, err := w.give(patient, rest); err != nil || check.Given != 4 || len(lines) != 6 {
+		t.Errorf("without them: %+v, %v", check, err)
+	}
+
+	// The chain tells it of a whole batch, where this store does not.
+	elsewhere := newWorld(t)
+	restored := &wallet.Wallet{Signer: patient.Signer, Registry: patient.Registry, Domain: patient.Domain, Now: time.Now, Restored: true}
+	var err error
+	if restored.Documents, err = elsewhere.store.Documents(patient.Signer.(*wallet.Key)); err != nil {
+		t.Fatal(err)
+	}
+	if err := restored.EndBatch(t.Context(), must(restored.RevokeBatch(t.Context(), rest.id()))); err != nil {
+		t.Fatal(err)
+	}
+	refused("another file with two rows of it", longer[5:], "{{8 1} reference the grant of the reference “row 6” was taken back", "“row 7” was taken back")
+
+	patient.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	later := w.row(9, "row 9", w.draft(common.Address{1}, "patient/Device.r"))
+	later.Draft.Expires += 3 * 3600
+	again := longer[0]
+	again.Draft = later.Draft
+	refused("a row of two hours ago", rows{again, later}, "{{2 1} reference the grant of the reference “row 0” ended on ")
+}
+
 // Wherever a batch is cut off, it comes out the same in the end, and is one entry
 // on the chain; another batch does not get in its way, but for its references.
 func TestBatchCutOff(t *testing.T) {
