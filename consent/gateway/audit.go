@@ -32,8 +32,9 @@ type notice struct {
 
 // note puts what was decided into the patient's log, durably once it returns
 // nil. Nothing of an answer may leave before that. Where the request's proof is
-// not recorded as used yet it does so as well; the error is a *denial, which is
-// in the log in the place of the notice, if it was used before.
+// not recorded as used yet it does so as well. The error is a *denial, which is in
+// the log in the place of the notice, if that was used before, or if something is
+// permitted and the patient's enrollment has ended meanwhile.
 func (g *Gateway) note(ctx context.Context, s *session, n notice) error {
 	request := servedOf(ctx)
 	request.outcome = n.Outcome
@@ -42,20 +43,22 @@ func (g *Gateway) note(ctx context.Context, s *session, n notice) error {
 		return err
 	}
 	p := request.proof
-	if p == nil {
-		return g.journal.write(ctx, r)
+	if p != nil {
+		request.proof = nil
+		r.key, r.until = p.once, p.until
 	}
-	request.proof = nil
-	r.key, r.until, r.decided = p.once, p.until, &request.enrollments
+	if at := s.standing.Load(); at != nil && n.Outcome == fhir.Permitted {
+		r.decided = &at.enrollments
+	}
 	if err := g.journal.write(ctx, r); err != nil {
 		return err
 	}
 	var d *denial
 	switch {
-	case !r.fresh:
+	case p != nil && !r.fresh:
 		d = invalidProof(errUsed)
-	case r.enrollments != request.enrollments:
-		d = g.decide(ctx, s, r.enrollments)
+	case r.decided != nil && r.enrollments != *r.decided:
+		d = g.decideGrants(ctx, s, r.enrollments)
 	default:
 		return nil
 	}
@@ -333,6 +336,9 @@ func (g *Gateway) serveAudit(w http.ResponseWriter, r *http.Request, s *session)
 			clause: "the log is for its patient alone, on an access of her own with scope patient/AuditEvent.rs and purpose PATRQT"})
 	}
 	if err := g.note(r.Context(), s, n); err != nil {
+		if d, instead := errors.AsType[*denial](err); instead {
+			return d
+		}
 		return unavailable(err)
 	}
 	d, err := g.auditDocument(r.Context(), s.grantor, from)

@@ -74,9 +74,8 @@ type served struct {
 	outcome string // of the last note
 
 	// proof is one that the first note records as used, together with what it
-	// notes; it was decided where enrollments had changed so often.
-	proof       *proof
-	enrollments uint64
+	// notes.
+	proof *proof
 }
 
 type servedKey struct{}

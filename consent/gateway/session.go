@@ -240,9 +240,9 @@ func (g *Gateway) authenticate(r *http.Request, at string, read bool) (*session,
 			return s, invalidProof(errors.New("the proof is missing, or of another key than the token is bound to"))
 		}
 	}
-	if request := servedOf(r.Context()); read && p != nil {
-		request.proof, request.enrollments = p, g.journal.enrollments.Load()
-		return s, g.decide(r.Context(), s, request.enrollments)
+	if read && p != nil {
+		servedOf(r.Context()).proof = p
+		return s, g.decide(r.Context(), s, g.journal.enrollments.Load())
 	}
 	enrollments, d := g.admit(r.Context(), p)
 	if d != nil {

@@ -155,10 +155,23 @@ func (w *world) record(pages int, before func(r *http.Request)) *httptest.Server
 }
 
 // A grant that ends in the midst of a long answer ends the answer, and what is
-// left of a batch; the end of the token alone does not.
+// left of a batch, and an enrollment that another process ends does so too; the
+// end of the token alone does not.
 func TestAttackLongRequest(t *testing.T) {
-	for name, revoke := range map[string]bool{"revoked": true, "token over": false} {
+	for name, c := range map[string]struct {
+		ends func(*world, *consent.GrantDocument)
+		want string // empty: nothing ends
+	}{
+		"revoked": {func(w *world, d *consent.GrantDocument) {
+			w.chain.Reveal(context.Background(), secretOf(d.Grant.Provisions))
+		}, "Revoked"},
+		"not enrolled any more": {func(w *world, _ *consent.GrantDocument) {
+			w.enrollments().End(context.Background(), address(w.patient), "moved")
+		}, "UnknownPatient"},
+		"token over": {func(w *world, _ *consent.GrantDocument) { w.clock.pass(2 * tokenLife * time.Second) }, ""},
+	} {
 		t.Run(name, func(t *testing.T) {
+			ended := c.want != ""
 			w := newWorld(t, t.TempDir()+"/gateway.db")
 			var happens func(r *http.Request)
 			base, err := url.Parse(w.record(4, func(r *http.Request) { happens(r) }).URL)
@@ -166,18 +179,10 @@ func TestAttackLongRequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.start(func(c *Config) { c.Upstream = base })
-			ends := func(d *consent.GrantDocument) {
-				if revoke {
-					w.chain.Reveal(context.Background(), secretOf(d.Grant.Provisions))
-				} else {
-					w.clock.pass(2 * tokenLife * time.Second)
-				}
-			}
-
 			token, d := w.session()
 			happens = func(r *http.Request) {
 				if r.URL.Query().Get("page") == "2" {
-					ends(d)
+					c.ends(w, d)
 				}
 			}
 			path := "/Patient/" + patientID + "/$everything"
@@ -190,24 +195,28 @@ func TestAttackLongRequest(t *testing.T) {
 			}
 			text, err := io.ReadAll(answer.Body)
 			answer.Body.Close()
-			if got := bytes.Contains(text, []byte(`"o3-0"`)); (err != nil) != revoke || got == revoke || !bytes.Contains(text, []byte(`"o0-99"`)) {
-				t.Errorf("%d bytes, with the last page: %v, %v", len(text), got, err)
+			// The second page waits for the first resource of the third.
+			if got := bytes.Contains(text, []byte(`"o1-0"`)); (err != nil) != ended || got == ended || !bytes.Contains(text, []byte(`"o0-99"`)) {
+				t.Errorf("%d bytes, with the second page: %v, %v", len(text), got, err)
 			}
 
+			if _, err := w.patientOf(t.Context(), address(w.patient)); err != nil {
+				w.enroll(w.patient, patientID)
+			}
 			token, d = w.session()
 			reads := 0
 			happens = func(r *http.Request) {
 				if reads++; reads == 1 {
-					ends(d)
+					c.ends(w, d)
 				}
 			}
 			batch := w.request("POST", "/", strings.NewReader(`{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Observation/1"}},{"request":{"method":"GET","url":"Observation/2"}}]}`))
 			batch.Header = http.Header{"Authorization": {"DPoP " + token}, "Content-Type": {fhirJSON}, "Dpop": {w.prover.proof("POST", w.public+"/", token, w.Now(), nil)}}
 			s := w.do(batch)
-			if got := bytes.Contains(s.body, []byte(`"id":"2"`)); s.status != http.StatusOK || got == revoke || revoke && !bytes.Contains(s.body, []byte(`"Revoked"`)) {
+			if got := bytes.Contains(s.body, []byte(`"id":"2"`)); s.status != http.StatusOK || got == ended || ended && !bytes.Contains(s.body, []byte(`"`+c.want+`"`)) {
 				t.Errorf("%d %s", s.status, s.body)
 			}
-			if log := w.log(address(w.patient)); revoke && !bytes.Contains(log[len(log)-1].Event, []byte(`"outcomeDesc":"Revoked`)) {
+			if log := w.log(address(w.patient)); ended && !bytes.Contains(log[len(log)-1].Event, []byte(`"outcomeDesc":"`+c.want)) {
 				t.Errorf("the last entry is %s", log[len(log)-1].Event)
 			}
 		})
