@@ -325,11 +325,11 @@ func (g *Gateway) serveAudit(w http.ResponseWriter, r *http.Request, s *session)
 	}
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
-		return refuse(&denial{status: http.StatusMethodNotAllowed, outcome: "not-supported", clause: "the log is only read"})
+		return refuse(&denial{status: http.StatusMethodNotAllowed, outcome: "Unsupported", clause: "the log is only read"})
 	}
 	from, err := auditFrom(r)
 	if err != nil {
-		return refuse(&denial{status: http.StatusBadRequest, outcome: "invalid", clause: err.Error()})
+		return refuse(&denial{status: http.StatusBadRequest, outcome: "BadRequest", clause: err.Error()})
 	}
 	if !s.readsOwnLog() {
 		return refuse(&denial{status: http.StatusForbidden, code: "insufficient_scope", outcome: "NotOwnLog",
