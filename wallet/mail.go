@@ -131,23 +131,46 @@ type Sealed struct {
 }
 
 // undecidedFor is how long, in seconds, a letter is left in the mailbox with a
-// document that cannot be judged, such as a grant that is not anchored.
+// document that is undecided. One that this wallet could not look at, such as
+// while the chain is away, is left there until it can.
 const undecidedFor = 24 * 60 * 60
 
 // ErrNoRelay says that the network in use has no relay.
 var ErrNoRelay = errors.New("this network has no relay: name one with “assent network add --relay”")
 
-// Publish puts the wallet's card on a relay, which gives it a mailbox there.
+// kindPublished is of a network where the wallet's card was published. It is
+// found like that card.
+const kindPublished = "published"
+
+// Publish puts the wallet's card on a relay, which gives it a mailbox there, and
+// remembers that: see Published.
 func (w *Wallet) Publish(ctx context.Context, relay Relay) error {
 	card, err := w.Card(ctx, "")
 	if err != nil {
 		return err
 	}
-	there, err := relay.Card(ctx, card.Card.Account)
-	if err == nil && there != nil && there.Card.Time >= card.Card.Time {
+	account := card.Card.Account
+	there, err := relay.Card(ctx, account)
+	if err != nil || there == nil || there.Card.Time < card.Card.Time {
+		if err := relay.PutCard(ctx, card); err != nil {
+			return err
+		}
+	}
+	if already, err := w.Published(ctx); err == nil && already {
 		return nil
 	}
-	return relay.PutCard(ctx, card)
+	return w.Documents.restore(ctx, []Record{{Kind: kindPublished, ID: w.cardID(account), Time: w.now(), Document: account[:]}})
+}
+
+// Published tells whether this wallet ever put its card on a relay of the
+// network. Where it did not, its person was not asked whether the relays, and
+// whoever has the address, may know of it.
+func (w *Wallet) Published(ctx context.Context) (bool, error) {
+	_, err := w.Documents.Get(ctx, kindPublished, w.cardID(w.Signer.Address()))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Send seals a letter to the newest card of an account and hands it to the first
@@ -217,10 +240,11 @@ type Received struct {
 	Err  error          // why it was not taken; nil: it was
 }
 
-// Collect takes in all letters of the wallet's mailbox at a relay: requests wait
-// for an answer (see Waiting), grants and cards are kept. A letter is taken away
-// from there once each of its documents is kept or refused for good; where that
-// cannot be told now, it stays, and the error says why.
+// Collect opens the wallet's mailbox at a relay, with its card (see Publish), and
+// takes in all letters in it: requests wait for an answer (see Waiting), grants
+// and cards are kept. A letter is taken away from there once each of its
+// documents is kept or refused for good; where that cannot be told now, it stays,
+// and the error says why.
 func (w *Wallet) Collect(ctx context.Context, relay Relay) ([]Received, error) {
 	if err := w.Publish(ctx, relay); err != nil {
 		return nil, err
@@ -246,10 +270,10 @@ func (w *Wallet) Collect(ctx context.Context, relay Relay) ([]Received, error) {
 		if sealed == nil {
 			continue // another process of this wallet took it
 		}
-		received, undecided := w.unpack(ctx, sealed)
+		received, undecided, err := w.unpack(ctx, sealed)
 		all = append(all, received...)
-		if undecided != nil && w.now() < letter.Received+undecidedFor {
-			left = append(left, undecided)
+		if err != nil || undecided != nil && w.now() < letter.Received+undecidedFor {
+			left = append(left, undecided, err)
 			continue
 		}
 		if undecided != nil {
@@ -274,25 +298,27 @@ func silent(ctx context.Context, err error) bool {
 	return lost || ctx.Err() != nil
 }
 
-// unpack takes in the documents of a letter. The error is that of one which
-// cannot be judged now.
-func (w *Wallet) unpack(ctx context.Context, sealed []byte) ([]Received, error) {
+// unpack takes in the documents of a letter. undecided says which may count
+// later, and err what could not be looked at.
+func (w *Wallet) unpack(ctx context.Context, sealed []byte) (all []Received, undecided, err error) {
 	letter, err := w.Signer.OpenLetter(sealed)
 	if errors.Is(err, ErrClosed) {
-		return nil, err
+		return nil, nil, err
 	}
 	if err != nil {
-		return []Received{{Err: err}}, nil
+		return []Received{{Err: err}}, nil, nil
 	}
-	var all []Received
-	var undecided []error
+	var waits, failed []error
 	add := func(r Received, err error) {
+		_, later := errors.AsType[*undecidedError](err)
 		switch {
 		case err == nil || isRefusal(err):
 			r.Err = err
 			all = append(all, r)
+		case later:
+			waits = append(waits, err)
 		default:
-			undecided = append(undecided, err)
+			failed = append(failed, err)
 		}
 	}
 	for i := range letter.Cards {
@@ -312,7 +338,7 @@ func (w *Wallet) unpack(ctx context.Context, sealed []byte) ([]Received, error) 
 		}
 		add(received, w.receiveGrant(ctx, grant, letter.Covers))
 	}
-	return all, errors.Join(undecided...)
+	return all, errors.Join(waits...), errors.Join(failed...)
 }
 
 // RefusedError says that a document is not taken, now or later.
@@ -322,6 +348,14 @@ func (e *RefusedError) Error() string { return e.Reason.Error() }
 
 // Unwrap gives the reason.
 func (e *RefusedError) Unwrap() error { return e.Reason }
+
+// undecidedError says that a document does not count, and may later.
+type undecidedError struct{ Reason error }
+
+func (e *undecidedError) Error() string { return e.Reason.Error() }
+
+// Unwrap gives the reason.
+func (e *undecidedError) Unwrap() error { return e.Reason }
 
 func isRefusal(err error) bool {
 	var (
@@ -353,7 +387,7 @@ func (w *Wallet) receiveGrant(ctx context.Context, grant *consent.GrantDocument,
 	switch verdict.Outcome {
 	case consent.Permit, consent.NotYetValid:
 	case consent.NotAnchored:
-		return fmt.Errorf("the grant %s is not anchored yet: look again later", grant.ID())
+		return &undecidedError{fmt.Errorf("the grant %s is not anchored yet: look again later", grant.ID())}
 	default:
 		return &RefusedError{fmt.Errorf("the grant does not count: %s (%s, link %d)", verdict.Clause, verdict.Outcome, verdict.Link)}
 	}
