@@ -26,6 +26,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/fhir"
 )
 
 // What a Client takes of an answer, and how long it waits. A data holder that
@@ -250,7 +251,7 @@ func (c *Client) Everything(ctx context.Context, each func(Resource) error) (pag
 	if err != nil {
 		return 0, err
 	}
-	if !logicalID(token.Patient) {
+	if !fhir.IsID(token.Patient) {
 		return 0, errors.New("it does not say with the token whose record it is")
 	}
 	return c.pages(ctx, c.base.JoinPath("Patient", token.Patient, "$everything"), each)
@@ -262,7 +263,7 @@ func (c *Client) Person(ctx context.Context) (Resource, error) {
 	if err != nil {
 		return Resource{}, err
 	}
-	if !logicalID(token.Patient) {
+	if !fhir.IsID(token.Patient) {
 		return Resource{}, errors.New("it does not say with the token whose record it is")
 	}
 	body, err := c.get(ctx, c.base.JoinPath("Patient", token.Patient), fhirJSON)
@@ -371,7 +372,7 @@ func resource(text []byte) (Resource, error) {
 	}
 	err := json.Unmarshal(text, &named)
 	r := Resource{named.ResourceType, named.ID, text}
-	if err != nil || !resourceType(r.Type) || !logicalID(r.ID) {
+	if err != nil || !resourceType(r.Type) || !fhir.IsID(r.ID) {
 		return r, errors.New("it answers with what is no FHIR resource with an id")
 	}
 	return r, nil
@@ -381,12 +382,6 @@ func resource(text []byte) (Resource, error) {
 func resourceType(name string) bool {
 	return len(name) <= 64 && name != "" && 'A' <= name[0] && name[0] <= 'Z' &&
 		strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
-}
-
-// logicalID tells whether a text has the form of a resource's id (FHIR R4,
-// section 2.24.0.1).
-func logicalID(id string) bool {
-	return len(id) >= 1 && len(id) <= 64 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }
 
 // get asks with the token, and with a new one where it does not count any more.

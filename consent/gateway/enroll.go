@@ -12,6 +12,7 @@ import (
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/database"
+	"github.com/assent-wallet/assent/consent/fhir"
 )
 
 // challengeLife is how long a challenge may be answered.
@@ -50,7 +51,7 @@ func (e *Enrollments) Challenge(ctx context.Context) (challenge common.Hash, unt
 // Bind binds the account to the Patient with the logical id, where it proves
 // itself with the answer to a challenge that was given out and not used before.
 func (e *Enrollments) Bind(ctx context.Context, account common.Address, patient string, proof *consent.AccessDocument) error {
-	if !logicalID(patient) {
+	if !fhir.IsID(patient) {
 		return fmt.Errorf("the patient %s: want the logical id of a Patient resource", consent.Quote(patient))
 	}
 	state, err := e.state(ctx, proof.ProofEntries(account))

@@ -56,9 +56,13 @@ type denial struct {
 
 func (d *denial) Error() string { return d.outcome + ": " + d.clause }
 
+// outcomeUnavailable is the outcome where nothing could be decided, so that there is
+// nothing to log of it either.
+const outcomeUnavailable = "Unavailable"
+
 // unavailable is a failure of what the gateway itself needs.
 func unavailable(err error) *denial {
-	return &denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", outcome: "Unavailable", clause: err.Error()}
+	return &denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", outcome: outcomeUnavailable, clause: err.Error()}
 }
 
 func tooOld(s consent.State) *denial {
@@ -239,7 +243,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *served) *deni
 	read := (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.Count(path, "/") == 2
 	at, d := g.authenticate(r, g.public+path, read)
 	if d != nil {
-		if at == nil || d.outcome == unavailable(errJournalClosed).outcome {
+		if at == nil || d.outcome == outcomeUnavailable {
 			return d
 		}
 		if err := g.note(r.Context(), at, notice{Interaction: interactionOf(r.Method, path), Target: targetOf(r, path), Outcome: d.outcome, Clause: d.clause, Request: s.id}); err != nil {
@@ -344,7 +348,7 @@ var issueCodes = map[int]string{
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, d *denial) {
 	s := servedOf(r.Context())
 	s.outcome = d.outcome
-	if d.outcome == "Unavailable" && !errors.Is(r.Context().Err(), context.Canceled) {
+	if d.outcome == outcomeUnavailable && !errors.Is(r.Context().Err(), context.Canceled) {
 		g.Log.ErrorContext(r.Context(), "a request cannot be decided", "request", s.id, "route", s.route, "error", d.clause)
 	}
 	header := w.Header()
