@@ -8,10 +8,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/assent-wallet/assent/consent/fhir"
@@ -340,6 +342,7 @@ func attacks() []attack {
 		{name: "two resources in one body", method: "POST", path: "Observation", body: goodBody + otherBody, header: asJSON, status: 400},
 		{name: "a body that is too long", method: "POST", path: "Observation", body: body(`"note":[{"text":"` + strings.Repeat("x", maxBody) + `"}]`), header: asJSON, status: 413},
 		{name: "a body that is too deep", method: "POST", path: "Observation", body: body(`"x":` + deep), header: asJSON, status: 400},
+		{name: "a body of too many values", method: "POST", path: "Observation", body: body(`"x":[0` + strings.Repeat(",0", maxBody/2-100) + `]`), header: asJSON, status: 400},
 		{name: "a body of XML", method: "POST", path: "Observation", body: `<Observation/>`, header: []string{"Content-Type", "application/fhir+xml"}, status: 415},
 		{name: "a body of no kind", method: "POST", path: "Observation", body: goodBody, status: 415},
 		{name: "conditional create", method: "POST", path: "Observation", body: goodBody, header: append([]string{"If-None-Exist", "code=hiv"}, asJSON...), status: 501},
@@ -400,6 +403,9 @@ func attacks() []attack {
 		{name: "transaction", method: "POST", body: `{"resourceType":"Bundle","type":"transaction","entry":[]}`, header: asJSON, status: 501},
 		{name: "history as a batch", method: "POST", body: `{"resourceType":"Bundle","type":"history"}`, header: asJSON, status: 400},
 		{name: "a batch that is too long", method: "POST", body: batchOf(tooMany...), header: asJSON, status: 413},
+		{name: "a batch of nothing, without end", method: "POST", body: batchOf(`{}` + strings.Repeat(`,{}`, (maxBody-100)/3)), header: asJSON, status: 413},
+		{name: "a batch whose entries are none", method: "POST", body: `{"resourceType":"Bundle","type":"batch","entry":{"request":{"method":"GET","url":"Observation/sodium"}}}`, header: asJSON, status: 400},
+		{name: "a batch without entries", method: "POST", body: `{"resourceType":"Bundle","type":"batch","entry":null}`, header: asJSON, status: 400},
 		{name: "a batch with parameters", method: "POST", path: "?_method=DELETE", body: batchOf(get("Observation/sodium")), header: asJSON, status: 400},
 
 		// Servers that lie.
@@ -798,6 +804,122 @@ func TestAttackByLength(t *testing.T) {
 	if answer := d.do("GET", "Patient/anna/$everything", ""); answer.status != -1 || bytes.Contains(answer.body, []byte(`"o200"`)) {
 		t.Errorf("%d, with %d bytes", answer.status, len(answer.body))
 	}
+}
+
+// What a request takes in memory is a small multiple of the most that it may send.
+func TestAttackByRoom(t *testing.T) {
+	const allowed = 16 * maxBody
+	c := attackedServer(t)
+	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, attackScope))
+	for path, sent := range map[string]string{
+		"":                   batchOf(`{}` + strings.Repeat(`,{}`, (maxBody-100)/3)),
+		"Observation":        body(`"x":[0` + strings.Repeat(",0", maxBody/2-100) + `]`),
+		"Observation/sodium": changed("sodium", `"x":[[]`+strings.Repeat(",[]", maxBody/3-100)+`]`),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		answer := d.do(map[bool]string{true: "PUT", false: "POST"}[strings.Contains(path, "/")], path, sent, "Content-Type", fhirJSON)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > allowed || answer.status < 400 || answer.status >= 500 {
+			t.Errorf("%d bytes to %q take %d bytes, and are answered with %d %s", len(sent), path, took, answer.status, answer.body)
+		}
+	}
+}
+
+// Of what is sent at once, only so much is in memory: whoever sends more at once
+// waits, and is told so; what is small does not wait.
+func TestAttackByLargeBodies(t *testing.T) {
+	c := attackedServer(t)
+	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, attackScope))
+	d.large = newLargeBodies(time.Millisecond)
+	post := func(more string) *http.Request {
+		r := httptest.NewRequest("POST", "/Observation", strings.NewReader(body(more)))
+		r.Header.Set("Content-Type", fhirJSON)
+		return r
+	}
+	answered := func(r *http.Request) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		d.serve(w, r, d.session)
+		return w
+	}
+	long := `"note":[{"text":"` + strings.Repeat("x", largeBody) + `"}]`
+	unknown := func() *http.Request {
+		r := post(`"code":{}`)
+		r.ContentLength = -1
+		return r
+	}
+
+	// One client sends slowly.
+	var requests sync.WaitGroup
+	var ends []io.Closer
+	for range largeByOne {
+		reader, writer := io.Pipe()
+		ends = append(ends, writer)
+		r := post(`"code":{}`)
+		r.Body, r.ContentLength = reader, maxBody
+		requests.Go(func() { answered(r) })
+	}
+	poll(t, func() error {
+		d.large.Lock()
+		defer d.large.Unlock()
+		if d.large.taken != largeByOne {
+			return fmt.Errorf("%d are there", d.large.taken)
+		}
+		return nil
+	})
+	for name, r := range map[string]*http.Request{"long": post(long), "unknown": unknown()} {
+		if w := answered(r); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || d.last().Outcome != "Busy" || d.last().Interaction != "create" {
+			t.Errorf("%s: %d %s, logged as %+v", name, w.Code, w.Body, d.last())
+		}
+	}
+	if w := answered(post(`"code":{}`)); w.Code != http.StatusCreated {
+		t.Errorf("what is small is answered with %d %s", w.Code, w.Body)
+	}
+	if w := answered(httptest.NewRequest("GET", "/Observation/sodium", nil)); w.Code != http.StatusOK {
+		t.Errorf("a read is answered with %d %s", w.Code, w.Body)
+	}
+	// Another has places left.
+	other := func(r *http.Request) *http.Request {
+		return r.WithContext(context.WithValue(r.Context(), servedKey{}, &served{client: "192.0.2.1"}))
+	}
+	if w := answered(other(post(long))); w.Code != http.StatusCreated {
+		t.Errorf("another client is answered with %d %s", w.Code, w.Body)
+	}
+	for _, end := range ends {
+		end.Close()
+	}
+	requests.Wait()
+	inner := batchOf(`{"resource":` + body(long) + `,"request":{"method":"POST","url":"Observation"}}`)
+	r := httptest.NewRequest("POST", "/", strings.NewReader(inner))
+	r.Header.Set("Content-Type", fhirJSON)
+	if w := answered(r); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"201 Created"`) || d.large.taken != 0 || len(d.large.by) != 0 {
+		t.Errorf("a long batch is answered with %d %.300s, and %d are there", w.Code, w.Body, d.large.taken)
+	}
+}
+
+// Whoever waits for a place gets it once there is one, whoever is gone does not.
+func TestLargeBodiesWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		large := newLargeBodies(time.Second)
+		for i := range largeAtOnce {
+			if !large.enter(t.Context(), fmt.Sprint(i)) {
+				t.Fatalf("place %d is taken", i)
+			}
+		}
+		began := time.Now()
+		if large.enter(t.Context(), "late") || time.Since(began) != time.Second {
+			t.Errorf("it waits %s", time.Since(began))
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		if large.enter(gone, "gone") || time.Since(began) > 1100*time.Millisecond {
+			t.Error("it waits for who is gone")
+		}
+		time.AfterFunc(time.Millisecond, func() { large.leave("3") })
+		if !large.enter(t.Context(), "late") {
+			t.Error("a place is not given back")
+		}
+	})
 }
 
 // The answer to an entry of a batch waits in memory until it is whole, so that it

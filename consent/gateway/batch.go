@@ -35,6 +35,31 @@ type batchEntry struct {
 	} `json:"request"`
 }
 
+// batchEntries are read one by one, so that whoever sends too many takes no room
+// for them.
+type batchEntries []batchEntry
+
+var errLongBatch = &decline{http.StatusRequestEntityTooLarge, "too-costly", "TooLong", "a batch has at most " + strconv.Itoa(maxBatch) + " entries"}
+
+// UnmarshalJSONFrom is of json.UnmarshalerFrom.
+func (b *batchEntries) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if token, err := dec.ReadToken(); err != nil || token.Kind() != '[' {
+		return errors.Join(err, errors.New("its entries are no list"))
+	}
+	for dec.PeekKind() != ']' {
+		if len(*b) == maxBatch {
+			return errLongBatch
+		}
+		var e batchEntry
+		if err := json.UnmarshalDecode(dec, &e); err != nil {
+			return err
+		}
+		*b = append(*b, e)
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
 // batch answers a Bundle of type batch: each entry is a request like any other,
 // judged and logged by itself, one after the other. There are no transactions:
 // what is judged by itself cannot be undone together.
@@ -45,20 +70,20 @@ func (f *front) batch(w http.ResponseWriter, r *http.Request, s *session, what *
 	if !fhir.IsJSON(r.Header.Get("Content-Type")) {
 		return errContentType
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
-		return errTooLong
-	} else if err != nil {
-		return invalid(errors.New("the body cannot be read"))
+	body, err := wholeBody(w, r)
+	if err != nil {
+		return err
 	}
 	var sent struct {
 		ResourceType string         `json:"resourceType"`
 		ID           jsontext.Value `json:"id"`
 		Meta         jsontext.Value `json:"meta"`
 		Type         string         `json:"type"`
-		Entry        []batchEntry   `json:"entry"`
+		Entry        batchEntries   `json:"entry"`
 	}
-	if err := json.Unmarshal(body, &sent, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(body, &sent, json.RejectUnknownMembers(true)); errors.Is(err, errLongBatch) {
+		return errLongBatch
+	} else if err != nil {
 		return invalid(errors.New("the body is no batch that is understood here: a Bundle of strict JSON with resourceType, type and entries of request and resource"))
 	}
 	switch {
@@ -68,8 +93,6 @@ func (f *front) batch(w http.ResponseWriter, r *http.Request, s *session, what *
 		return unsupported("transactions are not done here: send a batch")
 	case sent.Type != "batch":
 		return invalid(errors.New("want a Bundle of type batch"))
-	case len(sent.Entry) > maxBatch:
-		return &decline{http.StatusRequestEntityTooLarge, "too-costly", "TooLong", "a batch has at most " + strconv.Itoa(maxBatch) + " entries"}
 	}
 	n := notice{Interaction: what.interaction, Target: strconv.Itoa(len(sent.Entry)) + " entries", Outcome: fhir.Permitted, Request: servedOf(r.Context()).id}
 	if err := f.note(r.Context(), s, n); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/assent-wallet/assent/consent/fhir"
 )
@@ -30,7 +31,7 @@ func FuzzFront(f *testing.F) {
 		f.Fatal(err)
 	}
 	noted := 0
-	desk := &front{upstream: newUpstream(base, ""), public: "https://gateway.example", complain: func(context.Context, string, error) {},
+	desk := &front{upstream: newUpstream(base, ""), public: "https://gateway.example", large: newLargeBodies(time.Second), complain: func(context.Context, string, error) {},
 		goOn: func(context.Context, *session, *asked) error { return nil },
 		note: func(context.Context, *session, notice) error { noted++; return nil }}
 	f.Fuzz(func(t *testing.T, method, target, body, name, value string) {

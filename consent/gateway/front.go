@@ -25,10 +25,8 @@ type front struct {
 	goOn     func(context.Context, *session, *asked) error     // where a request takes its time; a *denial is noted
 	complain func(ctx context.Context, what string, err error) // to the operator's log
 	deny     func(http.ResponseWriter, *http.Request, *denial)
+	large    *largeBodies
 }
-
-// maxBody is the size limit of a request's body.
-const maxBody = 4 << 20
 
 // decline is why a request is not carried out. It says nothing that depends on
 // what is withheld.
@@ -64,6 +62,7 @@ var (
 	errParameters   = &decline{http.StatusBadRequest, "invalid", "Invalid", "a single resource has no parameters but _format for JSON: it is given whole or not at all, and nothing is done under conditions but by headers"}
 	errAccept       = &decline{http.StatusNotAcceptable, "not-supported", "Unsupported", "only JSON is written here: ask for application/fhir+json"}
 	errContentType  = &decline{http.StatusUnsupportedMediaType, "not-supported", "Unsupported", "only JSON is read here: send application/fhir+json"}
+	errBusy         = &decline{http.StatusServiceUnavailable, "throttled", "Busy", "too much is being sent at once: send it again later"}
 	errTooLong      = &decline{http.StatusRequestEntityTooLarge, "too-long", "TooLong", "the body is longer than 4 MiB"}
 )
 
@@ -97,7 +96,7 @@ func (g *Gateway) serveFHIR(w http.ResponseWriter, r *http.Request, s *session) 
 }
 
 func (g *Gateway) front() *front {
-	return &front{upstream: g.upstream, public: g.public, base: g.base, key: g.key, note: g.note, goOn: g.goOn, deny: g.refuse, complain: func(ctx context.Context, what string, err error) {
+	return &front{upstream: g.upstream, public: g.public, base: g.base, key: g.key, note: g.note, goOn: g.goOn, deny: g.refuse, large: allLarge, complain: func(ctx context.Context, what string, err error) {
 		g.Log.ErrorContext(ctx, what, "request", servedOf(ctx).id, "error", err)
 	}}
 }
@@ -106,8 +105,16 @@ func (g *Gateway) front() *front {
 func (f *front) serve(w http.ResponseWriter, r *http.Request, s *session) {
 	came := time.Now()
 	what := asked{interaction: "operation", target: targetOf(r, strings.TrimPrefix(r.URL.EscapedPath(), f.base))}
-	err := f.route(w, r, s, &what)
-	if err != nil {
+	if isLarge(r) && !inBatch(w) {
+		client := client(r.Context())
+		if !f.large.enter(r.Context(), client) {
+			what.interaction = interactionOf(r.Method, strings.TrimPrefix(r.URL.EscapedPath(), f.base))
+			f.serveError(w, r, s, what, came, errBusy)
+			return
+		}
+		defer f.large.leave(client)
+	}
+	if err := f.route(w, r, s, &what); err != nil {
 		f.serveError(w, r, s, what, came, err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -146,11 +145,9 @@ func (f *front) proposed(w http.ResponseWriter, r *http.Request, s *session, int
 	if !fhir.IsJSON(r.Header.Get("Content-Type")) {
 		return nil, errContentType
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
-		return nil, errTooLong
-	} else if err != nil {
-		return nil, invalid(errors.New("the body cannot be read"))
+	body, err := wholeBody(w, r)
+	if err != nil {
+		return nil, err
 	}
 	excerpt := fhir.NewExcerpt(s.patient, f.upstream.base)
 	after, err := excerpt.Read(body)
