@@ -14,6 +14,10 @@ const (
 	sealingVersion = 0x01
 )
 
+// ErrAhead says that a document is of a time which has not come yet: unlike
+// whatever else keeps one from counting, it passes.
+var ErrAhead = fmt.Errorf("more than %d s ahead of the clock", MaxClockSkew)
+
 // Reception is what one knows when a card or a request comes in.
 type Reception struct {
 	Domain     Domain         // one's own
@@ -68,7 +72,7 @@ func (c *Card) Check(now, newest uint64) error {
 	case c.Time < newest:
 		return fmt.Errorf("the card is of %s, older than one seen before, of %s", timestamp(c.Time), timestamp(newest))
 	case c.Time > now && c.Time-now > MaxClockSkew:
-		return fmt.Errorf("the card is of %s, more than %d s ahead of the clock", timestamp(c.Time), MaxClockSkew)
+		return fmt.Errorf("the card is of %s, %w", timestamp(c.Time), ErrAhead)
 	case len(c.Name) > MaxName:
 		return fmt.Errorf("the card's name has %d bytes: want at most %d", len(c.Name), MaxName)
 	case len(c.Sealing) > 0 && (len(c.Sealing) != 1+sealingKeySize || c.Sealing[0] != sealingVersion):
@@ -116,7 +120,7 @@ func (d *RequestDocument) Counts(r Reception) error {
 	}
 	switch {
 	case request.Time > r.Now && request.Time-r.Now > MaxClockSkew:
-		return fmt.Errorf("the request is of %s, more than %d s ahead of the clock", timestamp(request.Time), MaxClockSkew)
+		return fmt.Errorf("the request is of %s, %w", timestamp(request.Time), ErrAhead)
 	case r.Now > request.Time && r.Now-request.Time > maxRequestAge:
 		return fmt.Errorf("the request is of %s, more than 30 days old", timestamp(request.Time))
 	case r.Now >= request.Expires:

@@ -35,7 +35,7 @@ func (w *Wallet) Receive(ctx context.Context, request *consent.RequestDocument) 
 		return err
 	}
 	if err := request.Counts(reception); err != nil {
-		return &RefusedError{err}
+		return refused(err)
 	}
 	return w.keepCard(ctx, &request.Card)
 }
@@ -47,9 +47,17 @@ func (w *Wallet) Meet(ctx context.Context, card *consent.CardDocument) error {
 		return err
 	}
 	if err := card.Accept(reception); err != nil {
-		return &RefusedError{err}
+		return refused(err)
 	}
 	return w.keepCard(ctx, card)
+}
+
+// refused tells a refusal that stays from one that passes.
+func refused(why error) error {
+	if errors.Is(why, consent.ErrAhead) {
+		return &undecidedError{why}
+	}
+	return &RefusedError{why}
 }
 
 func (w *Wallet) reception(ctx context.Context, need consent.Entries, account common.Address) (consent.Reception, error) {
