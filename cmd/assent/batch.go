@@ -193,14 +193,13 @@ func (o *batchOptions) give(ctx context.Context, batch *wallet.Batch, check *wal
 	if err != nil {
 		return err
 	}
+	defer out.abort()
 	progress := o.batchProgress()
 	progress.rows = check.Rows
 	err = batch.Give(ctx, out.write, progress.show)
 	progress.end()
 	if err == nil {
 		err = out.finish()
-	} else {
-		out.abort()
 	}
 	if err != nil {
 		return o.stopped(ctx, batch, err)

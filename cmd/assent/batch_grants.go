@@ -4,45 +4,57 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
-// grantsWriter writes the grants of a batch. What it finishes is whole: where it
-// is cut off, a file that was there before stays as it was.
+// grantsWriter writes the grants of a batch. What it finishes is whole and on
+// disk: where it is cut off, a file that was there before stays as it was.
 type grantsWriter struct {
-	lines  *bufio.Writer // nil: to a folder
-	file   *os.File      // nil: to standard output
-	folder string
-	taken  map[[8]byte]bool // names in the folder, in small letters
+	lines *bufio.Writer // nil: to a folder
+	file  *wholeFile    // nil: to standard output, or a folder
+
+	folder  string
+	taken   map[[8]byte]bool // names in the folder, in small letters
+	slots   chan struct{}
+	writing sync.WaitGroup // of files in the folder
+	failed  atomic.Pointer[error]
 }
 
+// syncedAtOnce is how many files are made durable side by side: the disk takes
+// that many in little more time than one.
+const syncedAtOnce = 8
+
 func (o *batchOptions) openGrants() (*grantsWriter, error) {
-	g := &grantsWriter{folder: o.outDir, taken: make(map[[8]byte]bool)}
-	switch {
-	case o.outDir != "":
-		if err := os.MkdirAll(o.outDir, 0o700); err != nil {
-			return nil, fmt.Errorf("make the folder of the grants: %w", err)
-		}
-	case o.out != "":
-		file, err := os.OpenFile(o.out+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("write the grants: %w", err)
-		}
-		g.file, g.lines = file, bufio.NewWriterSize(file, 1<<20)
-	default:
-		g.lines = bufio.NewWriterSize(o.stdout, 1<<20)
+	if o.outDir != "" {
+		return newGrantsFolder(o.outDir)
 	}
-	return g, nil
+	if o.out == "" {
+		return &grantsWriter{lines: bufio.NewWriterSize(o.stdout, 1<<20)}, nil
+	}
+	file, err := newWholeFile(o.out)
+	if err != nil {
+		return nil, fmt.Errorf("write the grants: %w", err)
+	}
+	return &grantsWriter{file: file, lines: bufio.NewWriterSize(file, 1<<20)}, nil
+}
+
+func newGrantsFolder(path string) (*grantsWriter, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the grants: %w", err)
+	}
+	return &grantsWriter{folder: path, taken: make(map[[8]byte]bool), slots: make(chan struct{}, syncedAtOnce)}, nil
 }
 
 func (g *grantsWriter) write(reference string, document []byte) error {
 	if g.lines == nil {
-		return g.writeFile(g.name(reference), append(bytes.Clone(document), '\n'))
+		g.writeFile(g.name(reference), append(bytes.Clone(document), '\n'))
+		return g.failure()
 	}
 	_, err := g.lines.Write(document)
 	if err == nil {
@@ -85,38 +97,63 @@ func fold(name string) []byte {
 	return sum[:8]
 }
 
-// writeFile writes a file of the folder, unless it is there as it has to be.
-func (g *grantsWriter) writeFile(name string, text []byte) error {
+// writeFile has a file of the folder written, while the next grant is made.
+func (g *grantsWriter) writeFile(name string, text []byte) {
 	path := filepath.Join(g.folder, name)
-	there, err := os.ReadFile(path)
-	if err == nil && bytes.Equal(there, text) {
-		return nil
-	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = os.WriteFile(path+".new", text, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
+	g.slots <- struct{}{}
+	g.writing.Go(func() {
+		defer func() { <-g.slots }()
+		if holds(path, text) {
+			return
+		}
+		if err := writeInFolder(path, text); err != nil {
+			g.failed.CompareAndSwap(nil, &err)
+		}
+	})
+}
+
+// holds tells whether a file holds this text, durably.
+func holds(path string, text []byte) bool {
+	file, err := os.OpenFile(path, os.O_RDWR, 0) // for writing: else some systems do not sync it
 	if err != nil {
-		return fmt.Errorf("write the grants: %w", err)
+		return false
+	}
+	defer file.Close()
+	there, err := io.ReadAll(io.LimitReader(file, int64(len(text))+1))
+	return err == nil && bytes.Equal(there, text) && file.Sync() == nil
+}
+
+// writeInFolder writes a file, which is durable once its folder is synced.
+func writeInFolder(path string, text []byte) error {
+	file, err := newWholeFile(path)
+	if err != nil {
+		return err
+	}
+	defer file.discard()
+	if _, err := file.Write(text); err != nil {
+		return err
+	}
+	return file.place()
+}
+
+// failure says why a file of the folder was not written; nil: none failed so far.
+func (g *grantsWriter) failure() error {
+	if err := g.failed.Load(); err != nil {
+		return fmt.Errorf("write the grants: %w", *err)
 	}
 	return nil
 }
 
 func (g *grantsWriter) finish() error {
+	var err error
 	if g.lines == nil {
-		return nil
-	}
-	err := g.lines.Flush()
-	if g.file != nil {
-		if err == nil {
-			err = g.file.Sync()
+		g.writing.Wait()
+		if err := g.failure(); err != nil {
+			return err
 		}
-		err = errors.Join(err, g.file.Close())
-		if err == nil {
-			err = os.Rename(g.file.Name(), strings.TrimSuffix(g.file.Name(), ".new"))
-		}
+		err = syncFolder(g.folder)
+	} else if err = g.lines.Flush(); err == nil && g.file != nil {
+		err = g.file.put()
 	}
 	if err != nil {
 		return fmt.Errorf("write the grants: %w", err)
@@ -124,10 +161,10 @@ func (g *grantsWriter) finish() error {
 	return nil
 }
 
-// abort gives up what was written to a file.
+// abort gives up what is not finished. Files of a folder that are whole stay.
 func (g *grantsWriter) abort() {
+	g.writing.Wait()
 	if g.file != nil {
-		g.file.Close()
-		os.Remove(g.file.Name())
+		g.file.discard()
 	}
 }

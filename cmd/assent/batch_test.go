@@ -523,6 +523,67 @@ func TestBatchNames(t *testing.T) {
 	}
 }
 
+// Two commands that write to one place do not write into each other's files, and
+// leave nothing else behind.
+func TestBatchGrantsAreWhole(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "grants.ndjson")
+	open := func(o batchOptions) *grantsWriter {
+		t.Helper()
+		g, err := o.openGrants()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(g.abort)
+		return g
+	}
+	write := func(g *grantsWriter, document string) {
+		t.Helper()
+		if err := g.write("study/1", []byte(document)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finish := func(g *grantsWriter, path, want string) {
+		t.Helper()
+		if err := g.finish(); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := os.ReadFile(path); err != nil || string(text) != want {
+			t.Errorf("%s holds %q, %v: want %q", filepath.Base(path), text, err, want)
+		}
+	}
+	one, two, cutOff := open(batchOptions{out: file}), open(batchOptions{out: file}), open(batchOptions{out: file})
+	write(one, `{"one":1}`)
+	write(two, `{"two":2}`)
+	write(cutOff, `{}`)
+	finish(one, file, "{\"one\":1}\n")
+	finish(two, file, "{\"two\":2}\n")
+	cutOff.abort()
+
+	grants := filepath.Join(folder, "grants")
+	each := filepath.Join(grants, "study%2F1.grant.json")
+	for _, document := range []string{`{"a":1}`, `{"a":1}`, `{"b":2}`} {
+		g := open(batchOptions{outDir: grants})
+		write(g, document)
+		finish(g, each, document+"\n")
+	}
+	if err := os.Remove(each); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(each, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	g := open(batchOptions{outDir: grants})
+	if err := errors.Join(g.write("study/1", nil), g.finish()); err == nil {
+		t.Error("a folder stands in the way of a file, and nothing failed")
+	}
+	for _, in := range []string{folder, grants} {
+		if files, err := os.ReadDir(in); err != nil || len(files) != map[string]int{folder: 2, grants: 1}[in] {
+			t.Errorf("%s has %v, %v", in, files, err)
+		}
+	}
+}
+
 // Without a terminal the progress is a line for each stage, and one now and then;
 // on a terminal it is one line that changes.
 func TestBatchProgress(t *testing.T) {

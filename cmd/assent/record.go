@@ -33,6 +33,14 @@ func newWholeFile(path string) (*wholeFile, error) {
 
 // put puts the file in its place, to stay there.
 func (f *wholeFile) put() error {
+	if err := f.place(); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(f.path))
+}
+
+// place puts the file in its place, to stay there once its folder is synced.
+func (f *wholeFile) place() error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -40,10 +48,15 @@ func (f *wholeFile) put() error {
 		return err
 	}
 	f.done = true
+	return nil
+}
+
+// syncFolder makes durable which files a folder has.
+func syncFolder(path string) error {
 	if runtime.GOOS == "windows" { // which has no such call, and does so by itself
 		return nil
 	}
-	folder, err := os.Open(filepath.Dir(f.path))
+	folder, err := os.Open(path)
 	if err != nil {
 		return err
 	}
