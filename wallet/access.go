@@ -93,7 +93,7 @@ func (w *Wallet) Request(ctx context.Context, request consent.Request) (*consent
 }
 
 // Access signs an access of these scopes at the holder with a grant that the
-// wallet received, and keeps the grant. binding is zero, or the thumbprint of
+// wallet received, and keeps the grant where it is anchored. binding is zero, or the thumbprint of
 // the DPoP key that the session will prove.
 func (w *Wallet) Access(ctx context.Context, grant *consent.GrantDocument, holder common.Address, scopes []consent.Scope, binding common.Hash) (*consent.AccessDocument, error) {
 	if grant.Domain != w.Domain {
@@ -103,9 +103,8 @@ func (w *Wallet) Access(ctx context.Context, grant *consent.GrantDocument, holde
 	if err != nil {
 		return nil, err
 	}
-	// Time may pass, and the chain move; but what was never whole never will be,
-	// and would keep the whole one out of the store.
-	verdict, _, err := w.Judge(ctx, grant)
+	// Time may pass, and the chain move; but what was never whole never will be.
+	verdict, err := w.appraise(ctx, grant)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +116,10 @@ func (w *Wallet) Access(ctx context.Context, grant *consent.GrantDocument, holde
 	if err != nil {
 		return nil, err
 	}
-	return access, w.keepReceived(ctx, grant)
+	if verdict.Outcome == consent.NotAnchored { // its signature was not looked at
+		return access, nil
+	}
+	return access, w.keepReceived(ctx, grant, verdict.Outcome == consent.Permit)
 }
 
 // ProveAddress signs the challenge that a data holder gave out, to show it that

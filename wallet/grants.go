@@ -330,13 +330,29 @@ func (w *Wallet) Find(ctx context.Context, prefix string) (*consent.GrantDocumen
 
 // Judge decides whether a grant counts now, by itself, without an access.
 func (w *Wallet) Judge(ctx context.Context, d *consent.GrantDocument) (consent.Verdict, consent.State, error) {
+	return w.judge(ctx, d, w.now())
+}
+
+func (w *Wallet) judge(ctx context.Context, d *consent.GrantDocument, at uint64) (consent.Verdict, consent.State, error) {
 	examination := consent.ExamineGrant(d)
 	state, err := w.Registry.Read(ctx, examination.Entries())
 	if err != nil {
 		return consent.Verdict{}, state, err
 	}
-	verdict, err := examination.Decide(state, w.now())
+	verdict, err := examination.Decide(state, at)
 	return verdict, state, err
+}
+
+// appraise judges a grant that somebody gave as of the first moment from now on
+// at which it may count: before that, nobody looks at its signature (row 6 of
+// section 7). Where the outcome is Permit, the document is whole.
+func (w *Wallet) appraise(ctx context.Context, d *consent.GrantDocument) (consent.Verdict, error) {
+	at := max(w.now(), d.Grant.NotBefore)
+	for i := range d.Parents {
+		at = max(at, d.Parents[i].Grant.NotBefore)
+	}
+	verdict, _, err := w.judge(ctx, d, at)
+	return verdict, err
 }
 
 func (w *Wallet) stored(ctx context.Context) ([]Standing, error) {
@@ -370,16 +386,37 @@ func standing(r *Record, d *consent.GrantDocument) Standing {
 	return Standing{Document: d, Given: r.Given, State: r.State, Time: r.Time}
 }
 
-// keepReceived keeps a grant that somebody gave to this wallet.
-func (w *Wallet) keepReceived(ctx context.Context, d *consent.GrantDocument) error {
+// keepReceived keeps a grant that somebody gave to this wallet. Of two documents
+// of one grant the first stays, which may open other provisions; but one that is
+// whole (see appraise) takes the place of one that is not.
+func (w *Wallet) keepReceived(ctx context.Context, d *consent.GrantDocument, whole bool) error {
 	record, err := w.record(consent.KindGrant, d.ID(), d)
 	if err != nil {
 		return err
 	}
 	record.State = Anchored
 	err = w.Documents.Put(ctx, record)
-	if errors.Is(err, ErrConflict) {
-		return nil // the same grant, with other provisions opened: the first stays
+	if !errors.Is(err, ErrConflict) {
+		return err
 	}
-	return err
+	if !whole {
+		return nil
+	}
+	there, err := w.Documents.Get(ctx, consent.KindGrant, record.ID)
+	if err != nil {
+		return err
+	}
+	first, err := readStored(&there)
+	if err != nil {
+		return err
+	}
+	if verdict, err := w.appraise(ctx, first); err != nil || verdict.Outcome == consent.Permit {
+		return err
+	}
+	return w.Documents.Change(ctx, consent.KindGrant, record.ID, func(r *Record) error {
+		if bytes.Equal(r.Document, there.Document) {
+			r.Document = record.Document
+		}
+		return nil
+	})
 }

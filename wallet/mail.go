@@ -380,12 +380,12 @@ func (w *Wallet) receiveGrant(ctx context.Context, grant *consent.GrantDocument,
 	case grant.Grant.Grantee != w.Signer.Address():
 		return &RefusedError{fmt.Errorf("the grant is to %s", grant.Grant.Grantee)}
 	}
-	verdict, _, err := w.Judge(ctx, grant)
+	verdict, err := w.appraise(ctx, grant)
 	if err != nil {
 		return err
 	}
 	switch verdict.Outcome {
-	case consent.Permit, consent.NotYetValid:
+	case consent.Permit:
 	case consent.NotAnchored:
 		return &undecidedError{fmt.Errorf("the grant %s is not anchored yet: look again later", grant.ID())}
 	default:
@@ -412,7 +412,7 @@ func (w *Wallet) receiveGrant(ctx context.Context, grant *consent.GrantDocument,
 			return err
 		}
 	}
-	return w.keepReceived(ctx, grant)
+	return w.keepReceived(ctx, grant, true)
 }
 
 // CoverOf gives the cover note that came with a grant. The error wraps
