@@ -110,7 +110,7 @@ func (a *answer) WriteHeader(status int) {
 	if a.status == 0 {
 		a.status = status
 	}
-	a.control.SetWriteDeadline(time.Now().Add(a.patience)) // for an answer without a body
+	a.within(unlimited)
 	a.ResponseWriter.WriteHeader(status)
 }
 
@@ -118,9 +118,24 @@ func (a *answer) Write(b []byte) (int, error) {
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}
-	a.control.SetWriteDeadline(time.Now().Add(a.patience))
-	return a.ResponseWriter.Write(b)
+	a.within(a.patience)
+	n, err := a.ResponseWriter.Write(b)
+	a.within(unlimited)
+	return n, err
 }
+
+// end limits how long the client may take to receive what is left in buffers when
+// the request was served.
+func (a *answer) end() { a.within(a.patience) }
+
+// unlimited is more than any request takes. It is no absence of a limit, since
+// HTTP/2 would make its timer anew, maybe of a stream that is closed already, and
+// reset that when the connection is at other things.
+const unlimited = 24 * time.Hour
+
+// within limits how long the client may take from now on. In HTTP/2 the stream ends
+// when the time is over, whether anything is written then or not.
+func (a *answer) within(patience time.Duration) { a.control.SetWriteDeadline(time.Now().Add(patience)) }
 
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
@@ -131,6 +146,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := &served{id: rand.Text(), client: clientOf(r), route: "unknown"}
 	r = r.WithContext(context.WithValue(r.Context(), servedKey{}, s))
 	a := g.answerTo(w)
+	defer a.end()
 	if r.ContentLength != 0 {
 		a.control.SetReadDeadline(began.Add(g.bodyPatience))
 	}

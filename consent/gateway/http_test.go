@@ -275,12 +275,31 @@ func TestRun(t *testing.T) {
 	goleak.VerifyNone(t, before)
 }
 
+// eachHTTP runs the test with a server of each version of HTTP, and a client of it.
+func eachHTTP(t *testing.T, handler http.Handler, test func(t *testing.T, server *httptest.Server)) {
+	for _, version := range []int{1, 2} {
+		t.Run(fmt.Sprintf("HTTP/%d", version), func(t *testing.T) {
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.ProtoMajor != version {
+					t.Errorf("it is asked by %s", r.Proto)
+				}
+				handler.ServeHTTP(w, r)
+			}))
+			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+			server.EnableHTTP2 = version == 2
+			server.StartTLS()
+			defer server.Close()
+			test(t, server)
+		})
+	}
+}
+
 // What is sent to a client that does not read ends.
 func TestSlowReader(t *testing.T) {
 	w := newWorld(t, t.TempDir()+"/gateway.db")
 	w.writePatience = 50 * time.Millisecond
 	ended := make(chan error, 1)
-	w.server.Config.Handler = http.HandlerFunc(func(a http.ResponseWriter, _ *http.Request) {
+	eachHTTP(t, http.HandlerFunc(func(a http.ResponseWriter, _ *http.Request) {
 		slow := w.answerTo(a)
 		for {
 			if _, err := slow.Write(make([]byte, 1<<20)); err != nil {
@@ -288,16 +307,62 @@ func TestSlowReader(t *testing.T) {
 				return
 			}
 		}
+	}), func(t *testing.T, server *httptest.Server) {
+		answer, err := server.Client().Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Error("it waits for ever")
+		}
 	})
-	answer, err := http.Get(w.server.URL)
+}
+
+// What a client receives as fast as it comes does not end, however long the FHIR
+// server takes in between.
+func TestSlowUpstream(t *testing.T) {
+	w := newWorld(t, t.TempDir()+"/gateway.db")
+	slow := ""
+	base, err := url.Parse(w.record(4, func(r *http.Request) {
+		if r.URL.RequestURI() == slow {
+			select {
+			case <-r.Context().Done(): // the gateway gave up
+			case <-time.After(5 * w.writePatience):
+			}
+		}
+	}).URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second):
-		t.Error("it waits for ever")
+	w.start(func(c *Config) { c.Upstream = base })
+	w.writePatience = 50 * time.Millisecond
+	token, _ := w.session()
+	everything := "/Patient/" + patientID + "/$everything"
+	for _, c := range []struct{ name, method, path, body, slow, last string }{
+		{"a batch", "POST", "/", `{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Observation/1"}},{"request":{"method":"GET","url":"Observation/2"}}]}`, "/Observation/2", `"id":"2"`},
+		{"everything", "GET", everything, "", "/Observation?page=2", `"o3-99"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			slow = c.slow
+			eachHTTP(t, w.Gateway, func(t *testing.T, server *httptest.Server) {
+				r := w.request(c.method, c.path, strings.NewReader(c.body))
+				if r.URL, err = url.Parse(server.URL + c.path); err != nil {
+					t.Fatal(err)
+				}
+				r.Header = http.Header{"Authorization": {"DPoP " + token}, "Content-Type": {fhirJSON}, "Dpop": {w.prover.proof(c.method, w.public+c.path, token, w.Now(), nil)}}
+				answer, err := server.Client().Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer answer.Body.Close()
+				text, err := io.ReadAll(answer.Body)
+				if err != nil || !bytes.Contains(text, []byte(c.last)) {
+					t.Errorf("it ends after %d bytes: %v", len(text), err)
+				}
+			})
+		})
 	}
-	io.Copy(io.Discard, answer.Body)
 }
