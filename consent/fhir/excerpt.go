@@ -46,6 +46,7 @@ type Excerpt struct {
 	absent  map[string]bool // "Type/id" that the server does not have
 	lookups int
 	bytes   int
+	over    bool // the limits did not suffice
 	settled bool // the sensitivities have been spread
 }
 
@@ -161,13 +162,34 @@ func (ref *reference) lookup() (name string, ok bool) {
 // beyond the limits of an excerpt is given up, as by Fail.
 func (e *Excerpt) Missing() []string {
 	missing := slices.Sorted(maps.Keys(e.missing))
-	if over := e.lookups + len(missing) - maxLookups; over > 0 || e.bytes > maxLookupBytes {
+	if len(missing) > 0 && (e.lookups+len(missing) > maxLookups || e.bytes > maxLookupBytes) {
 		for _, name := range missing {
 			e.Fail(name)
 		}
+		e.over = true
 		return nil
 	}
 	return missing
+}
+
+// Exceeded tells that something was given up for the limits of an excerpt. Where
+// several resources are judged together, less at once may be judged; one by itself
+// is withheld.
+func (e *Excerpt) Exceeded() bool { return e.over }
+
+// LookedUp gives what was supplied, by name: nil for what the server does not
+// have.
+func (e *Excerpt) LookedUp() map[string][]byte {
+	known := make(map[string][]byte, len(e.record.named)+len(e.absent))
+	for name, r := range e.record.named {
+		if !r.judged && r.value.raw != nil {
+			known[name] = r.value.raw
+		}
+	}
+	for name := range e.absent {
+		known[name] = nil
+	}
+	return known
 }
 
 // Supply takes in what the server has for one that is Missing, or nil where it

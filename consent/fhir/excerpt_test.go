@@ -270,6 +270,37 @@ func TestExcerptEnds(t *testing.T) {
 	if got := s.judge(t, all, consent.Read, "p", "Observation/o0"); got != "" || len(s.asked) > maxLookups {
 		t.Errorf("over %d others admitted %q", len(s.asked), got)
 	}
+	// It says so, and what it has, for whoever judges less at once.
+	e := NewExcerpt("p", "https://h.example/fhir")
+	far, err := e.Read([]byte(observation("far", `"focus":[{"reference":"Observation/o1"},{"reference":"Observation/none"},{"reference":"Observation/failing"}]`)))
+	if err != nil || e.Add(far) != nil {
+		t.Fatal(err)
+	}
+	for missing := e.Missing(); len(missing) > 0; missing = e.Missing() {
+		if e.Exceeded() {
+			t.Fatal("it is exceeded before it is")
+		}
+		for _, name := range missing {
+			switch name {
+			case "Observation/failing":
+				e.Fail(name)
+			case "Observation/none":
+				e.Supply(name, nil)
+			default:
+				e.Supply(name, []byte(s.resources[name]))
+			}
+		}
+	}
+	known := e.LookedUp()
+	if _, found := known["Observation/far"]; !e.Exceeded() || found || len(known) < maxLookups-2 || string(known["Observation/o1"]) != s.resources["Observation/o1"] {
+		t.Errorf("exceeded: %v, with %d that are known", e.Exceeded(), len(known))
+	}
+	if text, found := known["Observation/none"]; !found || text != nil {
+		t.Error("it does not know what is not there")
+	}
+	if _, found := known["Observation/failing"]; found {
+		t.Error("it knows what failed")
+	}
 }
 
 // Whoever writes cannot learn from the verdict what they may not read.

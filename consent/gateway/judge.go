@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,11 +32,13 @@ type shared struct {
 	at   time.Time
 }
 
-// recall supplies what is nobody's own and was looked up lately.
-func (u *upstream) recall(e *fhir.Excerpt, names []string) (rest []string) {
+// recall supplies what is known, or nobody's own and was looked up lately.
+func (u *upstream) recall(e *fhir.Excerpt, names []string, known map[string][]byte) (rest []string) {
 	for _, name := range names {
-		if known, found := u.shared.Get(name); found && time.Since(known.at) < sharedFor {
-			e.Supply(name, known.text)
+		if text, found := known[name]; found {
+			e.Supply(name, text)
+		} else if lately, found := u.shared.Get(name); found && time.Since(lately.at) < sharedFor {
+			e.Supply(name, lately.text)
 		} else {
 			rest = append(rest, name)
 		}
@@ -50,12 +53,15 @@ func (u *upstream) remember(name string, text []byte) {
 	}
 }
 
+// errExceeded says in the operator's log no more than that.
+var errExceeded = errors.New("a resource of the FHIR server is withheld, because its verdict depends on more other resources than are looked up")
+
 // settle looks up whatever the resources of an excerpt refer to, as far as their
-// verdict can depend on it. What cannot be had withholds what refers to it; the
-// error is that of the context alone.
-func (u *upstream) settle(ctx context.Context, e *fhir.Excerpt) error {
+// verdict can depend on it and it is not known. What cannot be had withholds what
+// refers to it; the error is that of the context alone.
+func (u *upstream) settle(ctx context.Context, e *fhir.Excerpt, known map[string][]byte) error {
 	for missing := e.Missing(); len(missing) > 0; missing = e.Missing() {
-		missing = u.recall(e, missing)
+		missing = u.recall(e, missing, known)
 		for rest := missing; len(rest) > 0; {
 			kind, _, _ := strings.Cut(rest[0], "/")
 			of := slices.IndexFunc(rest, func(name string) bool { return !strings.HasPrefix(name, kind+"/") })

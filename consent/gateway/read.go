@@ -85,8 +85,11 @@ func (f *front) judged(ctx context.Context, s *session, interaction consent.Inte
 	if err := excerpt.Add(resource); err != nil {
 		return nil, err
 	}
-	if err := f.upstream.settle(ctx, excerpt); err != nil {
+	if err := f.upstream.settle(ctx, excerpt, nil); err != nil {
 		return nil, err
+	}
+	if excerpt.Exceeded() {
+		f.complain(ctx, "read", errExceeded)
 	}
 	if !excerpt.Admits(s.rules, interaction, resource) {
 		return nil, errNotFound

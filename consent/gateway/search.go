@@ -250,8 +250,13 @@ func (w *walk) all(ctx context.Context, at cursor, fresh bool) error {
 // candidate is a resource that a scope would admit by itself.
 type candidate struct {
 	*fhir.Resource
-	index    int // of its entry in the page
+	excerpt  *fhir.Excerpt // that it is judged in
+	index    int           // of its entry in the page
 	included bool
+}
+
+func (c *candidate) admitted(rules *fhir.Rules) bool {
+	return c.excerpt.Admits(rules, consent.Search, c.Resource)
 }
 
 // page goes through one page of the FHIR server, a window at a time, and to its
@@ -291,14 +296,50 @@ func (w *walk) page(ctx context.Context, at cursor) (next string, err error) {
 				size += len(e.Resource)
 			}
 		}
-		if err := w.front.upstream.settle(ctx, excerpt); err != nil {
+		if err := w.settle(ctx, excerpt, found, page.meta, nil); err != nil {
 			return "", err
 		}
-		if err := w.release(excerpt, found, at, &around); err != nil {
+		if err := w.release(found, at, &around); err != nil {
 			return "", err
 		}
 	}
 	return page.next, nil
+}
+
+// settle looks up what the verdicts on the candidates of an excerpt depend on.
+// Where that is too much, they are judged in halves, down to each by itself, as
+// one that is read: no verdict depends on what else is found.
+func (w *walk) settle(ctx context.Context, excerpt *fhir.Excerpt, found []candidate, labels []byte, known map[string][]byte) error {
+	if err := w.front.upstream.settle(ctx, excerpt, known); err != nil || !excerpt.Exceeded() {
+		return err
+	}
+	if len(found) == 1 {
+		w.front.complain(ctx, "search", errExceeded)
+		return nil
+	}
+	known = excerpt.LookedUp()
+	for _, half := range [][]candidate{found[:len(found)/2], found[len(found)/2:]} {
+		part := fhir.NewExcerpt(w.session.patient, w.front.upstream.base)
+		if labels != nil {
+			if err := part.Label(labels); err != nil {
+				return err
+			}
+		}
+		for i := range half {
+			var err error
+			if half[i].Resource, err = part.Read(half[i].Raw()); err == nil {
+				err = part.Add(half[i].Resource)
+			}
+			if err != nil {
+				return err
+			}
+			half[i].excerpt = part
+		}
+		if err := w.settle(ctx, part, half, labels, known); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *walk) lookahead() int {
@@ -315,6 +356,7 @@ func (w *walk) candidate(ctx context.Context, excerpt *fhir.Excerpt, e entry, se
 		return c, false
 	}
 	var err error
+	c.excerpt = excerpt
 	if c.Resource, err = excerpt.Read(e.Resource); err != nil {
 		w.front.complain(ctx, "search", errUnreadable)
 		return c, false
@@ -344,9 +386,9 @@ type vicinity struct {
 	referred map[string]bool // what they refer to
 }
 
-func (w *walk) release(excerpt *fhir.Excerpt, found []candidate, at cursor, around *vicinity) error {
+func (w *walk) release(found []candidate, at cursor, around *vicinity) error {
 	for _, c := range found {
-		if c.included || !excerpt.Admits(w.session.rules, consent.Search, c.Resource) {
+		if c.included || !c.admitted(w.session.rules) {
 			continue
 		}
 		if w.limited && w.left == 0 {
@@ -376,7 +418,7 @@ func (w *walk) release(excerpt *fhir.Excerpt, found []candidate, at cursor, arou
 		if !around.referred[c.Name()] && !slices.ContainsFunc(c.Refers(), func(name string) bool { return around.released[name] }) {
 			continue
 		}
-		if !excerpt.Admits(w.session.rules, consent.Search, c.Resource) {
+		if !c.admitted(w.session.rules) {
 			continue
 		}
 		w.given[c.Name()] = true

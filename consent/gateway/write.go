@@ -12,7 +12,12 @@ import (
 	"github.com/assent-wallet/assent/consent/fhir"
 )
 
+// maxReferences is how many others one resource may refer to that is written: each
+// search that finds it looks them up.
+const maxReferences = 500
+
 var (
+	errReferences  = &decline{http.StatusUnprocessableEntity, "too-costly", "TooManyReferences", fmt.Sprintf("a resource that is written here refers to at most %d others", maxReferences)}
 	errChanged     = &decline{http.StatusPreconditionFailed, "conflict", "Conflict", "the resource is of another version by now: read it again"}
 	errNotAdmitted = &decline{http.StatusForbidden, "forbidden", "NotAdmitted", "no scope of the token admits the resource as it would be: whose it is, what it is of, its date, what it is labelled with, or what it refers to"}
 )
@@ -164,7 +169,10 @@ func (f *front) proposed(w http.ResponseWriter, r *http.Request, s *session, int
 	if err := excerpt.Add(after); err != nil {
 		return nil, err
 	}
-	if err := f.upstream.settle(r.Context(), excerpt); err != nil {
+	if len(excerpt.Missing()) > maxReferences || excerpt.Exceeded() {
+		return nil, errReferences
+	}
+	if err := f.upstream.settle(r.Context(), excerpt, nil); err != nil {
 		return nil, err
 	}
 	if !excerpt.Reaches(s.rules, after, before) || !excerpt.Admits(s.rules, interaction, after) {
@@ -247,7 +255,7 @@ func (f *front) written(ctx context.Context, s *session, text []byte, kind strin
 	if err := excerpt.Add(made); err != nil {
 		return nil, false, err
 	}
-	if err := f.upstream.settle(ctx, excerpt); err != nil {
+	if err := f.upstream.settle(ctx, excerpt, nil); err != nil {
 		return nil, false, err
 	}
 	return made, excerpt.Admits(s.rules, consent.Read, made), nil
