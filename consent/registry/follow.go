@@ -517,8 +517,8 @@ func (f *follower) entriesOf(ctx context.Context, r *rpc.Client, logs []types.Lo
 		event, err := eventOf(&log)
 		h := blocks[log.BlockNumber]
 		switch {
-		case err != nil || h == nil || log.Address != f.client.network.Registry:
-			return nil, errWord
+		case err != nil || h == nil || h.Timestamp == 0 || log.Address != f.client.network.Registry:
+			return nil, errWord // the registry takes the time 0 for "not there"
 		case log.Removed || log.BlockHash != h.Hash:
 			return nil, errMoved
 		}
@@ -652,13 +652,13 @@ const insertEntry = "INSERT INTO entries (key, block, time, proof) VALUES ($1, $
 // asked is when the endpoint was asked that the copy is level with now, zero if
 // it is not.
 func (f *follower) commit(ctx context.Context, p position, c *change, asked time.Time) error {
-	base, was := int64(-1), int64(-1)
+	base, was, confirmed := int64(-1), int64(-1), int64(-1)
 	if !c.base.empty {
 		base = int64(c.base.Number)
 	}
 	hash := []byte{}
 	if !p.empty {
-		was, hash = int64(p.Number), p.Hash[:]
+		was, hash, confirmed = int64(p.Number), p.Hash[:], int64(f.client.below(p.Number))
 	}
 	var level int64
 	if !asked.IsZero() {
@@ -676,6 +676,9 @@ func (f *follower) commit(ctx context.Context, p position, c *change, asked time
 		}
 		// What was above the last common block is gone: anchors do not count any
 		// more; the others do, and wait to be posted unless they are found again.
+		if err := f.forgetUnproven(ctx, tx, max(base, confirmed)); err != nil {
+			return err
+		}
 		for _, statement := range []string{
 			"DELETE FROM entries WHERE block > $1 AND substr(key, 1, 1) = x'61'",
 			"UPDATE entries SET block = 0 WHERE block > $1",
@@ -685,9 +688,14 @@ func (f *follower) commit(ctx context.Context, p position, c *change, asked time
 				return err
 			}
 		}
+		// The registry has each but once: whoever shows one again that is on a
+		// block is wrong. One that does not prove itself and counts already stays
+		// on none, or it would go with a block that is not confirmed.
 		for _, e := range c.entries {
-			_, err := tx.ExecContext(ctx, insertEntry+"UPDATE SET block = excluded.block, time = excluded.time, proof = CASE WHEN length(excluded.proof) > 0 THEN excluded.proof ELSE entries.proof END",
-				e.key, int64(e.block), int64(e.time), e.proof)
+			_, err := tx.ExecContext(ctx, insertEntry+`UPDATE SET time = excluded.time,
+				block = CASE WHEN $5 THEN excluded.block ELSE 0 END,
+				proof = CASE WHEN $5 OR length(entries.proof) = 0 THEN excluded.proof ELSE entries.proof END WHERE entries.block = 0`,
+				e.key, int64(e.block), int64(e.time), e.proof, f.proven(e))
 			if err != nil {
 				return err
 			}
@@ -711,8 +719,37 @@ func (f *follower) commit(ctx context.Context, p position, c *change, asked time
 	return nil
 }
 
-// keep keeps the revocations and retirements among entries of blocks on which
-// the endpoints do not agree yet.
+// forgetUnproven forgets the retirements above a block that do not prove
+// themselves: those above the confirmed one may be any endpoint's invention.
+func (f *follower) forgetUnproven(ctx context.Context, tx *sql.Tx, above int64) error {
+	rows, err := tx.QueryContext(ctx, "SELECT key, proof FROM entries WHERE block > $1 AND substr(key, 1, 1) = x'74'", above)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var unproven [][]byte
+	for rows.Next() {
+		var e entry
+		if err := rows.Scan(&e.key, &e.proof); err != nil {
+			return err
+		}
+		if !f.proven(e) {
+			unproven = append(unproven, e.key)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, key := range unproven {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM entries WHERE key = $1", key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep keeps the revocations and retirements that prove themselves among entries
+// of blocks on which the endpoints do not agree yet.
 func (f *follower) keep(ctx context.Context, entries []entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -721,7 +758,7 @@ func (f *follower) keep(ctx context.Context, entries []entry) error {
 	err := f.db.Change(ctx, func(tx *sql.Tx) error {
 		news := int64(0)
 		for _, e := range entries {
-			if e.key[0] == anchorKind {
+			if !f.proven(e) {
 				continue
 			}
 			done, err := tx.ExecContext(ctx, insertEntry+"NOTHING", e.key, int64(e.block), int64(e.time), e.proof)
@@ -785,7 +822,7 @@ func (m *Mirror) post(ctx context.Context) error {
 				secrets = append(secrets, common.BytesToHash(e.proof))
 			case retirementKind:
 				_, err := m.client.Retire(ctx, common.BytesToAddress(e.key[1:]), e.proof)
-				if errors.Is(err, ErrBadSignature) { // nor will it ever be accepted
+				if errors.Is(err, ErrBadSignature) && !m.proven(e) { // nor will it ever be accepted
 					_, err = m.db.ExecContext(ctx, "UPDATE entries SET proof = $1 WHERE key = $2", []byte{}, e.key)
 				}
 				failed = errors.Join(failed, err)

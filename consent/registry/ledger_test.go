@@ -36,6 +36,8 @@ type ledger struct {
 	when  int    // before which call then is done; 0 is none
 	then  func()
 	mute  chan struct{} // not nil: it does not answer before this is closed
+
+	estimated []hexutil.Bytes // input of what it was asked the gas of
 }
 
 type ledgerBlock struct {
@@ -302,7 +304,29 @@ func (s *ledgerService) Call(ctx context.Context, call struct{ Input hexutil.Byt
 	return binary.BigEndian.AppendUint64(make([]byte, 24), at), nil
 }
 
-// anchoring, revealing and retiring are calls of the registry.
+func (s *ledgerService) GetBalance(common.Address, string) hexutil.Uint64 { return 1 }
+
+func (s *ledgerService) GasPrice() hexutil.Uint64 { return 1 }
+
+// EstimateGas says that the registry takes no signature.
+func (s *ledgerService) EstimateGas(call struct{ Input hexutil.Bytes }) (hexutil.Uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.estimated = append(s.estimated, call.Input)
+	return 0, badSignature{}
+}
+
+type badSignature struct{}
+
+func (badSignature) Error() string { return "execution reverted" }
+
+func (badSignature) ErrorData() any {
+	id := registry.ABI.Errors["BadSignature"].ID
+	return hexutil.Encode(id[:4])
+}
+
+// anchoring, revealing and retiring are calls of the registry; retiringUnproven
+// is as that of a contract account, and as a forged one: no key signed it.
 func anchoring(t testing.TB, i int) []byte { return pack(t, "anchor", filler("root", i)) }
 
 func revealing(t testing.TB, i int) []byte {
@@ -310,5 +334,10 @@ func revealing(t testing.TB, i int) []byte {
 }
 
 func retiring(t testing.TB, i int) []byte {
+	retirement := consent.Retirement{Account: account(i)}
+	return pack(t, "retire", account(i), sign(t, keys[i], retirement.Digest(consent.Domain{ChainID: 7, Registry: registry.Address})))
+}
+
+func retiringUnproven(t testing.TB, i int) []byte {
 	return pack(t, "retire", account(i), []byte{1, 2, byte(i)})
 }

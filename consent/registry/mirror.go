@@ -408,14 +408,27 @@ func (m *Mirror) Reveal(ctx context.Context, secret common.Hash) error {
 // the key of its account signed it, and tells whether it did. That of a contract
 // account counts only on chain.
 func (m *Mirror) Retire(ctx context.Context, r consent.Retirement, signature []byte) (bool, error) {
-	domain := consent.Domain{ChainID: m.client.network.ChainID, Registry: m.client.network.Registry}
-	if !new(consent.Memory).Retire(domain, r, signature, 0) {
+	e := entry{key: keyOf(retirementKind, r.Account[:]), proof: signature}
+	if !m.proven(e) {
 		return false, nil
 	}
-	if err := m.take(ctx, entry{key: keyOf(retirementKind, r.Account[:]), proof: signature}); err != nil {
+	if err := m.take(ctx, e); err != nil {
 		return false, fmt.Errorf("keep the retirement of %s: %w", r.Account, err)
 	}
 	return true, nil
+}
+
+// proven tells whether an entry proves itself, whoever shows it: a secret does,
+// and a retirement that the key of its account signed.
+func (m *Mirror) proven(e entry) bool {
+	switch e.key[0] {
+	case revocationKind:
+		return true
+	case retirementKind:
+		domain := consent.Domain{ChainID: m.client.network.ChainID, Registry: m.client.network.Registry}
+		return new(consent.Memory).Retire(domain, consent.Retirement{Account: common.BytesToAddress(e.key[1:])}, e.proof, 0)
+	}
+	return false
 }
 
 // take keeps an entry that was handed over. Where it is there, nothing changes:

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -93,12 +94,22 @@ func needs(n int) (need consent.Entries) {
 
 // TestMirrorIsTheLedger: whatever the chain does, and wherever the mirror is cut
 // off and opened again, once it is level it says what the chain says, and
-// remembers every revocation and retirement that it saw.
+// remembers every revocation and retirement that it saw, where these do not prove
+// themselves from when they were confirmed.
 func TestMirrorIsTheLedger(t *testing.T) {
 	t.Parallel()
 	const kinds = 5
 	outer := t
 	need := needs(kinds)
+	retire := func(t testing.TB, i int) []byte {
+		if i%2 == 1 {
+			return retiringUnproven(t, i)
+		}
+		return retiring(t, i)
+	}
+	unproven := func(key string) bool {
+		return slices.ContainsFunc([]int{1, 3}, func(i int) bool { return key == "retiredAt"+common.BytesToHash(account(i).Bytes()).Hex() })
+	}
 	folder := t.TempDir()
 	files := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -125,7 +136,7 @@ func TestMirrorIsTheLedger(t *testing.T) {
 			for range blocks {
 				var calls [][]byte
 				for range rapid.SampledFrom([]int{0, 0, 0, 1, 3}).Draw(t, "calls") {
-					make := rapid.SampledFrom([]func(testing.TB, int) []byte{anchoring, revealing, retiring}).Draw(t, "call")
+					make := rapid.SampledFrom([]func(testing.TB, int) []byte{anchoring, revealing, retire}).Draw(t, "call")
 					calls = append(calls, make(outer, rapid.IntRange(0, kinds-1).Draw(t, "of")))
 				}
 				l.mine(calls...)
@@ -170,8 +181,11 @@ func TestMirrorIsTheLedger(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			confirmed := l.above(want.BlockHash, confirmations-1)
 			for key := range l.blocks[len(l.blocks)-1].entries {
-				seen[key] = true
+				if confirmed[key] != 0 || !unproven(key) {
+					seen[key] = true
+				}
 			}
 			got, err := m.State(ctx, need)
 			if err != nil {
@@ -472,6 +486,90 @@ func TestMirrorEndpoints(t *testing.T) {
 			t.Error("a revocation that one of them shows does not count")
 		}
 	})
+	t.Run("one retires accounts", func(t *testing.T) {
+		t.Parallel()
+		honest, n := start(t)
+		liar := honest.fork(5)
+		n.Endpoints = append(n.Endpoints, liar.serve("liar"))
+		m := copyOf(t, n)
+		catchUp(t, m)
+		// Where nobody contradicts it yet, whatever it shows counts, and goes
+		// with the block unless it proves itself. What proved itself before does
+		// not stand on the liar's word for it.
+		retirement := consent.Retirement{Account: account(1)}
+		if proven, err := m.Retire(limited(t), retirement, sign(t, keys[1], retirement.Digest(consent.Domain{ChainID: n.ChainID, Registry: registry.Address}))); !proven || err != nil {
+			t.Fatal(proven, err)
+		}
+		liar.mine(retiringUnproven(t, 0), retiringUnproven(t, 1))
+		catchUp(t, m)
+		if state := stateOf(t, m, need); state.Retired[account(0)] == 0 || state.Retired[account(1)] == 0 {
+			t.Errorf("retirements of the latest block do not count: %v", state.Retired)
+		}
+		honest.mineEmpty(confirmations)
+		liar.set(func(l *ledger) { l.blocks = slices.Clone(honest.blocks) })
+		catchUp(t, m)
+		if state := stateOf(t, m, need); state.Retired[account(0)] != 0 || state.Retired[account(1)] == 0 {
+			t.Errorf("retired %v, want the one alone that its key signed", state.Retired)
+		}
+		liar.mine(retiringUnproven(t, 0), retiring(t, 2))
+		liar.mineEmpty(2 * confirmations)
+		honest.mineEmpty(confirmations)
+		if err := m.CatchUp(limited(t)); err == nil {
+			t.Fatal("they do not disagree")
+		} else if _, apart := errors.AsType[*registry.DisagreementError](err); !apart {
+			t.Fatal(err)
+		}
+		if state := stateOf(t, m, need); state.Retired[account(0)] != 0 || state.Retired[account(2)] == 0 {
+			t.Errorf("retired %v, want those alone that their keys signed", state.Retired)
+		}
+	})
+	t.Run("one repeats entries", func(t *testing.T) {
+		t.Parallel()
+		honest, n := start(t)
+		honest.mine(retiringUnproven(t, 0))
+		honest.mineEmpty(confirmations)
+		for _, b := range honest.blocks {
+			b.time -= 1_000
+		}
+		liar := honest.fork(7)
+		n.Endpoints = append(n.Endpoints, liar.serve("liar"))
+		m := copyOf(t, n)
+		catchUp(t, m)
+		before := stateOf(t, m, need)
+		if before.Anchored[need.Anchors[0]] == 0 || before.Retired[account(0)] == 0 {
+			t.Fatalf("%+v", before)
+		}
+		liar.set(func(l *ledger) {
+			head := *l.blocks[len(l.blocks)-1]
+			head.entries = map[string]uint64{}
+			l.blocks[len(l.blocks)-1] = &head
+		})
+		liar.mine(anchoring(t, 0), retiringUnproven(t, 0))
+		catchUp(t, m)
+		honest.mineEmpty(confirmations)
+		liar.set(func(l *ledger) { l.blocks = slices.Clone(honest.blocks) })
+		catchUp(t, m)
+		state := stateOf(t, m, need)
+		if state.Block != uint64(honest.length()-1) || !maps.Equal(state.Anchored, before.Anchored) || !maps.Equal(state.Retired, before.Retired) {
+			t.Errorf("before %+v, and after what the liar showed went %+v", before, state)
+		}
+	})
+	t.Run("one has a block of no time", func(t *testing.T) {
+		t.Parallel()
+		honest, n := start(t)
+		liar := honest.fork(6)
+		liar.mine(revealing(t, 2))
+		liar.set(func(l *ledger) { l.blocks[len(l.blocks)-1].time = 0 })
+		n.Endpoints = append(n.Endpoints, liar.serve("liar"))
+		m := copyOf(t, n)
+		catchUp(t, m)
+		if err := m.Reveal(limited(t), filler("secret", 2)); err != nil {
+			t.Fatal(err)
+		}
+		if state := stateOf(t, m, need); state.Revoked[need.Revocations[2]] == 0 {
+			t.Error("a secret that was handed over does not count")
+		}
+	})
 	t.Run("one is silent", func(t *testing.T) {
 		t.Parallel()
 		honest, n := start(t)
@@ -503,6 +601,46 @@ func TestMirrorEndpoints(t *testing.T) {
 			t.Errorf("%+v", state)
 		}
 	})
+}
+
+// TestMirrorRetiredContract: what does not prove itself is not forgotten again
+// once it was confirmed, however often it comes and goes after that.
+func TestMirrorRetiredContract(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	l.mineEmpty(1)
+	m := copyOf(t, l.network(2))
+	retired := func() bool {
+		catchUp(t, m)
+		return stateOf(t, m, needs(1)).Retired[account(0)] != 0
+	}
+	l.mine(retiringUnproven(t, 0))
+	if !retired() {
+		t.Error("it does not count as soon as it is seen")
+	}
+	l.drop(1)
+	l.mineEmpty(2)
+	if retired() {
+		t.Error("it counts after its block went, which was not confirmed")
+	}
+	l.mine(retiringUnproven(t, 0))
+	l.mineEmpty(1)
+	for range 2 {
+		if !retired() {
+			t.Error("it does not count")
+		}
+		l.drop(2)
+		l.mineEmpty(3)
+		if !retired() {
+			t.Error("it is forgotten, though it was confirmed")
+		}
+		l.mine(retiringUnproven(t, 0))
+		if !retired() {
+			t.Error("it does not count")
+		}
+		l.drop(1)
+		l.mineEmpty(2)
+	}
 }
 
 // TestMirrorAge: the view ages while no endpoint answers, and on a network that
@@ -653,6 +791,39 @@ func TestMirrorHandedOver(t *testing.T) {
 	})
 	if err := m.Post(limited(t)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMirrorPostsWhatIsProven: no endpoint's word changes the signature with
+// which an account is retired, or ends that it is posted.
+func TestMirrorPostsWhatIsProven(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	l.mineEmpty(1)
+	n := l.network(1)
+	m := mirrored(t, client(t, n, payerOf(0)), filepath.Join(t.TempDir(), "mirror.db"))
+	catchUp(t, m)
+	retirement := consent.Retirement{Account: account(0)}
+	signature := sign(t, keys[0], retirement.Digest(consent.Domain{ChainID: n.ChainID, Registry: registry.Address}))
+	if proven, err := m.Retire(limited(t), retirement, signature); !proven || err != nil {
+		t.Fatal(proven, err)
+	}
+	l.mine(retiringUnproven(t, 0), retiringUnproven(t, 1))
+	catchUp(t, m)
+	l.drop(1)
+	l.mineEmpty(2)
+	catchUp(t, m)
+	for range 2 {
+		if err := m.Post(limited(t)); !errors.Is(err, registry.ErrBadSignature) {
+			t.Errorf("the registry takes no signature: %v", err)
+		}
+	}
+	want := []hexutil.Bytes{pack(t, "retire", account(0), signature), retiringUnproven(t, 1), pack(t, "retire", account(0), signature)}
+	if bytes.Compare(account(0).Bytes(), account(1).Bytes()) > 0 {
+		want[0], want[1] = want[1], want[0]
+	}
+	if !cmp.Equal(l.estimated, want) {
+		t.Errorf("posted %v, want %v", l.estimated, want)
 	}
 }
 
