@@ -2,6 +2,7 @@ package wallet_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"testing"
 
@@ -63,6 +64,22 @@ func TestPublished(t *testing.T) {
 		}
 		published(patient, true)
 	}
+	db, err := sql.Open("sqlite", w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("UPDATE documents SET sealed = x'00' WHERE rowid = (SELECT max(rowid) FROM documents)"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := patient.Published(ctx); !errors.Is(err, wallet.ErrDamaged) || got {
+		t.Fatalf("where its row is damaged: %v, %v", got, err)
+	}
+	if err := patient.Publish(ctx, board); err != nil {
+		t.Fatal(err)
+	}
+	published(patient, true)
+
 	elsewhere, other := *patient, w.wallet(nil)
 	elsewhere.Domain.ChainID++
 	published(&elsewhere, false)
