@@ -485,13 +485,9 @@ const glanceGrants = 200
 
 // glance shows at once what the store knows, as being checked; then it is.
 func (m *Model) glance() tea.Cmd {
-	w := m.session.Wallet
+	session := m.session
 	return start(m, "glance", loadLimit, func(ctx context.Context) (*state, error) {
-		o, err := w.Glance(ctx, glanceGrants)
-		if err != nil {
-			return nil, err
-		}
-		return newState(o), nil
+		return session.state(ctx, func(ctx context.Context) (*wallet.Overview, error) { return session.Wallet.Glance(ctx, glanceGrants) })
 	}, func(s *state, err error) tea.Cmd {
 		if err == nil && m.state == nil { // what is wrong with the store the load says
 			m.first(s)
@@ -543,29 +539,6 @@ func (m *Model) live() tea.Cmd {
 	return tea.Batch(append(cmds, m.mail())...)
 }
 
-// mail takes in letters as they come.
-func (m *Model) mail() tea.Cmd {
-	if m.session.Collect == nil || m.busy("mail") || m.now().Sub(m.mailed) < mailRest {
-		return nil
-	}
-	m.mailed = m.now()
-	collect := m.session.Collect
-	return start(m, "mail", mailLimit, func(ctx context.Context) (int, error) { return collect(ctx, true) }, func(came int, err error) tea.Cmd {
-		if err != nil {
-			m.trouble = mailTrouble + plain(err)
-		} else if strings.HasPrefix(m.trouble, mailTrouble) {
-			m.trouble = ""
-		}
-		if came == 0 {
-			return nil
-		}
-		m.note = fmt.Sprintf("%s came by letter", count(came, "document"))
-		return m.reload()
-	})
-}
-
-const mailTrouble = "the mailbox: "
-
 // lookAhead asks for the newest block.
 func (m *Model) lookAhead() tea.Cmd {
 	if m.busy("head") {
@@ -591,7 +564,6 @@ func (m *Model) lookAhead() tea.Cmd {
 
 const (
 	resumeRest = 30 * time.Second
-	mailRest   = 10 * time.Second
 	idleLoad   = 15 * time.Second
 	restRatio  = 10 // a load rests for as many times as long as it took
 )
@@ -612,14 +584,8 @@ func (m *Model) load() tea.Cmd {
 	if m.busy("load") || m.session == nil {
 		return nil
 	}
-	watch, began := m.watch, m.now()
-	return start(m, "load", loadLimit, func(ctx context.Context) (*state, error) {
-		o, err := watch.Overview(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return newState(o), nil
-	}, func(s *state, err error) tea.Cmd {
+	session, watch, began := m.session, m.watch, m.now()
+	return start(m, "load", loadLimit, func(ctx context.Context) (*state, error) { return session.state(ctx, watch.Overview) }, func(s *state, err error) tea.Cmd {
 		m.slept = m.now()
 		m.took = m.slept.Sub(began)
 		if err != nil {

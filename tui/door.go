@@ -54,9 +54,11 @@ type Session struct {
 	// grant opens them, and gives how many it followed to their end. The error
 	// tells of the others.
 	Audit func(ctx context.Context) (followed int, err error)
-	// Collect takes in the letters of the wallet's mailboxes; where there are none
-	// and wait is set, it waits for one, some minutes at most. It gives how many
-	// requests and grants came. nil: the network has no relay.
+	// Collect publishes the wallet's card, which opens a mailbox at each relay of
+	// the network, and takes in the letters there; where there are none and wait is
+	// set, it waits for one, some minutes at most. It gives how many requests and
+	// grants came. nil: the network has no relay. It is for those alone who
+	// published their card before or were asked: see wallet.Wallet.Published.
 	Collect func(ctx context.Context, wait bool) (came int, err error)
 	// Deliver sends a grant to the mailbox of whoever it is given to, and gives the
 	// relay's URL. nil: the network has no relay.

@@ -116,6 +116,27 @@ func TestWelcomeFrames(t *testing.T) {
 	}
 }
 
+// TestMailboxFrames compares what is seen where a network has a relay and no
+// mailbox was opened.
+func TestMailboxFrames(t *testing.T) {
+	for _, shot := range []struct {
+		name string
+		rig  *rig
+		keys []string
+	}{
+		{"no-mailbox", newRig(t, Look{}), []string{"1"}},
+		{"requests-no-mailbox", furnished(t, Look{}), []string{"1"}},
+		{"mailbox", furnished(t, Look{}), []string{"1", "m"}},
+	} {
+		shot.rig.m.door = shot.rig.letterbox(new(board))
+		shot.rig.start().keys(shot.keys...)
+		for _, size := range sizes {
+			shot.rig.size(size.w, size.h)
+			compare(t, fmt.Sprintf("%s-plain-%dx%d.txt", shot.name, size.w, size.h), shot.rig.m.View())
+		}
+	}
+}
+
 func compare(t *testing.T, name, frame string) {
 	t.Helper()
 	path := filepath.Join("testdata", "frames", name)

@@ -160,16 +160,21 @@ func (l *lines) run() error {
 			continue
 		}
 		s := l.m.state
-		task, err := l.choose(fmt.Sprintf("Network %s, block %s. What would you like to do?", l.m.status.Network, thousands(s.Block)),
+		options := []string{
 			fmt.Sprintf("See who has access (%d active, %d end soon)", s.active, s.soon),
 			fmt.Sprintf("Answer a request (%d waiting)", len(s.Waiting)),
 			"Add a request", "Take access back", "Give access on your own",
 			"See what happened", "See and verify people", "The wallet: card, backup, network",
-			"Ask the data holders who looked at your record", "Quit")
+			"Ask the data holders who looked at your record",
+		}
+		tasks := []func() error{l.access, l.answer, l.add, l.revoke, l.give, l.activity, l.people, l.wallet, l.whoLooked}
+		if l.m.noMailbox() {
+			options, tasks = append(options, "Open a mailbox, so that requests come by themselves"), append(tasks, l.mailbox)
+		}
+		task, err := l.choose(fmt.Sprintf("Network %s, block %s. What would you like to do?", l.m.status.Network, thousands(s.Block)), append(options, "Quit")...)
 		if err != nil {
 			return err
 		}
-		tasks := []func() error{l.access, l.answer, l.add, l.revoke, l.give, l.activity, l.people, l.wallet, l.whoLooked}
 		if task == len(tasks) {
 			return nil
 		}
@@ -210,6 +215,9 @@ func (l *lines) collect() {
 	if collect == nil {
 		return
 	}
+	if open, err := within(l, fileLimit, l.m.session.Wallet.Published); err != nil || !open {
+		return // what is wrong with the store the load says
+	}
 	came, err := within(l, sendLimit, func(ctx context.Context) (int, error) { return collect(ctx, false) })
 	if came > 0 {
 		l.say("%s came by letter.", count(came, "document"))
@@ -219,12 +227,25 @@ func (l *lines) collect() {
 	}
 }
 
+// mailbox opens one, once its person was asked.
+func (l *lines) mailbox() error {
+	l.say("%s", l.m.aboutMailbox())
+	yes, err := l.confirm("Open a mailbox?")
+	if err != nil || !yes {
+		return err
+	}
+	open, err := within(l, sendLimit, l.m.session.openMailbox)
+	words := openedWords(open, err)
+	l.say("%s.", strings.ToUpper(words[:1])+words[1:])
+	return nil
+}
+
 func (l *lines) load() error {
-	o, err := within(l, loadLimit, l.m.watch.Overview)
+	o, err := within(l, loadLimit, func(ctx context.Context) (*state, error) { return l.m.session.state(ctx, l.m.watch.Overview) })
 	if err != nil {
 		return err
 	}
-	l.m.state = newState(o)
+	l.m.state = o
 	l.m.head.Block = o.Block
 	if o.Unread != nil {
 		l.say("The chain does not answer, so nothing is known of any grant: %s.", plain(o.Unread))

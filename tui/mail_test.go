@@ -5,17 +5,24 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
+
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/wallet"
 )
 
 // Requests come in by themselves while the screen is open, and the grant goes
 // back by letter.
 func TestRequestsComeByLetter(t *testing.T) {
-	r := newRig(t, Look{}).start()
+	r := newRig(t, Look{})
+	r.publishes(new(board))
+	r.start()
 	clinic := r.other("Cardiology clinic")
 	letters := make(chan *consent.RequestDocument, 1)
 	var asked atomic.Int32
@@ -64,7 +71,9 @@ func TestRequestsComeByLetter(t *testing.T) {
 // A mailbox that does not answer is said once it is known, and forgotten once it
 // answers.
 func TestSilentMailbox(t *testing.T) {
-	r := newRig(t, Look{}).start()
+	r := newRig(t, Look{})
+	r.publishes(new(board))
+	r.start()
 	trouble := errors.New("the relay is away")
 	r.m.session.Collect = func(context.Context, bool) (int, error) { return 0, trouble }
 	look := func() {
@@ -94,10 +103,145 @@ func (d *mailDoor) Open(ctx context.Context, password []byte) (*Session, error) 
 	return s, err
 }
 
+// board is a relay that keeps cards alone.
+type board struct {
+	wallet.Relay
+	mu    sync.Mutex
+	cards []*consent.CardDocument
+	err   error
+}
+
+func (b *board) Card(context.Context, common.Address) (*consent.CardDocument, error) { return nil, nil }
+
+func (b *board) PutCard(_ context.Context, card *consent.CardDocument) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		b.cards = append(b.cards, card)
+	}
+	return b.err
+}
+
+// publishes has the patient publish her card at a relay.
+func (r *rig) publishes(at *board) {
+	r.t.Helper()
+	if err := r.door.wallet.Publish(r.t.Context(), at); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// letterbox opens to a network with a relay, and looks into the mailbox there as
+// the program does.
+func (r *rig) letterbox(at *board) *mailDoor {
+	return &mailDoor{testDoor: r.door, collect: func(ctx context.Context, _ bool) (int, error) {
+		return 0, r.door.wallet.Publish(ctx, at)
+	}}
+}
+
+// ownCards gives how many cards the patient signed.
+func (r *rig) ownCards() (n int) {
+	r.t.Helper()
+	cards, err := r.door.wallet.Documents.List(r.t.Context(), consent.KindCard)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, record := range cards {
+		if strings.Contains(string(record.Document), r.door.status.Profile.Address.Hex()) {
+			n++
+		}
+	}
+	return n
+}
+
+// Nothing is signed and nothing published for letters before its person was
+// asked and said yes; then they come.
+func TestAMailboxIsAskedFor(t *testing.T) {
+	r := newRig(t, Look{})
+	relay := &board{err: errors.New("the relay is away")}
+	r.m.door = r.letterbox(relay)
+	tick := func() {
+		r.pass(mailRest + time.Second)
+		r.step(tickMsg{})
+		r.settle()
+	}
+	r.start()
+	tick()
+	r.keys("1").see("Nobody asks for anything", "Requests can come by themselves", "m open a mailbox").unseen("shown by itself")
+	r.keys("?").see("open a mailbox").keys("esc")
+	r.keys("m").see("Open a mailbox?", "▸ No", "Yes, open it", "your card is published", "at the relays of the network local",
+		r.door.status.Profile.Address.Hex(), "now none", "Whoever knows your address", "never what is in them")
+	r.keys("enter").see("nothing was done: the answer was no")
+	r.keys("m", "right", "esc").see("nothing was done: the answer was no")
+	tick()
+	if len(relay.cards) != 0 || r.ownCards() != 0 || r.door.signer.others != 0 {
+		t.Fatalf("unasked: %d cards were published, %d signed, and %d other things", len(relay.cards), r.ownCards(), r.door.signer.others)
+	}
+	r.keys("m", "right", "enter").see("no mailbox is known to be open: the relay is away", "Requests can come by themselves")
+	tick()
+	r.unseen("! the mailbox")
+	relay.err = nil
+	r.keys("m", "right", "enter").see("the mailbox is open", "shown by itself").unseen("Requests can come by themselves", "open a mailbox")
+	if len(relay.cards) != 1 || r.ownCards() != 1 {
+		t.Fatalf("%d cards were published, %d signed", len(relay.cards), r.ownCards())
+	}
+	tick()
+	if len(relay.cards) != 2 {
+		t.Error("nobody looks into the mailbox")
+	}
+	r.keys("m").see("does nothing here")
+}
+
+// What another process published is seen, and a list of requests says as well
+// that more could come by themselves.
+func TestAMailboxOfACommand(t *testing.T) {
+	r := newRig(t, Look{})
+	relay := new(board)
+	r.m.door = r.letterbox(relay)
+	r.takes(r.asks(r.other("Cardiology clinic"), "pre-operative review", nil, labs))
+	if _, err := r.door.wallet.Card(t.Context(), "Pat"); err != nil {
+		t.Fatal(err)
+	}
+	r.start().see("Cardiology clinic", "Requests can come by themselves")
+	r.keys("m").see("“Pat”").keys("esc")
+	r.publishes(relay)
+	r.keys("f5").see("Cardiology clinic").unseen("Requests can come by themselves", "open a mailbox")
+	r.pass(mailRest)
+	r.step(tickMsg{})
+	r.settle()
+	if len(relay.cards) != 2 {
+		t.Error("nobody looks into the mailbox")
+	}
+}
+
+// Without a relay there is nothing to open.
+func TestNoMailboxWithoutARelay(t *testing.T) {
+	newRig(t, Look{}).start().keys("1").see("Nobody asks for anything").unseen("come by themselves", "mailbox").keys("m").see("does nothing here")
+}
+
+// Plain lines ask as well.
+func TestLinesAskForAMailbox(t *testing.T) {
+	r := newRig(t, Look{})
+	relay := &board{err: errors.New("the relay is away")}
+	door := r.letterbox(relay)
+	out := r.answersAt(door, "10", "", "10", "n", "2", "11")
+	said(t, out, "10. Open a mailbox", "11. Quit", "your card is published at the relays of the network local", "Open a mailbox? [y/N]", "Nobody asks for anything.")
+	if len(relay.cards) != 0 || r.ownCards() != 0 {
+		t.Fatalf("unasked: %d cards were published, %d signed", len(relay.cards), r.ownCards())
+	}
+	said(t, r.answersAt(door, "10", "y", "11"), "Open a mailbox? [y/N]", "No mailbox is known to be open: the relay is away.", "11. Quit")
+	relay.err = nil
+	out = r.answersAt(door, "10", "y", "10")
+	said(t, out, "Open a mailbox? [y/N]", "The mailbox is open: requests come by themselves.", "10. Quit")
+	if said(t, r.answersAt(door, "10"), "10. Quit"); len(relay.cards) < 2 {
+		t.Error("nobody looks into the mailbox")
+	}
+}
+
 // What was begun on one network does not go on on another, where its answer
 // would be taken for one of that network.
 func TestAnotherNetworkEndsWhatWasBegun(t *testing.T) {
 	r := newRig(t, Look{})
+	r.publishes(new(board))
 	began, ended := make(chan struct{}, 2), make(chan struct{}, 2)
 	r.m.door = &mailDoor{testDoor: r.door, collect: func(ctx context.Context, _ bool) (int, error) {
 		began <- struct{}{}
@@ -159,6 +303,7 @@ func TestAnotherNetworkWaitsForALetter(t *testing.T) {
 func TestLinesTakeLetters(t *testing.T) {
 	r := newRig(t, Look{})
 	request := r.asks(r.other("Cardiology clinic"), "pre-operative review", nil, labs)
+	r.publishes(new(board))
 	looks := 0
 	out := r.answersAt(&mailDoor{testDoor: r.door, collect: func(ctx context.Context, wait bool) (int, error) {
 		if wait {

@@ -61,6 +61,9 @@ func (p *requestsPage) actions(m *Model) []action {
 		}).unless(m.loaded),
 		m.denying(func() *wallet.Waiting { return p.chosen(m) }).unless(some),
 	}
+	if m.noMailbox() {
+		actions = append(actions, m.mailboxing())
+	}
 	actions = append(actions, p.filterActions(m)...)
 	if m.session == nil {
 		actions = append([]action{m.unlocking()}, actions...)
@@ -200,7 +203,9 @@ func (p *requestsPage) view(m *Model, w, h int) []string {
 	head := p.filterLine(m, len(waiting), len(m.state.Waiting), w)
 	if len(m.state.Waiting) == 0 {
 		byLetter := ""
-		if m.session != nil && m.session.Collect != nil {
+		if m.noMailbox() {
+			byLetter = " " + couldCome
+		} else if m.session != nil && m.session.Collect != nil {
 			byLetter = " What comes by letter is shown by itself."
 		}
 		return append(head, wrap("Nobody asks for anything."+byLetter+"\n\nWhen somebody gives you a request, drop its file on this window, or press a and type its path, or paste the whole document.", w)...)
@@ -225,12 +230,19 @@ func (p *requestsPage) view(m *Model, w, h int) []string {
 			lines[len(lines)-1] = cut("    "+m.styles.ended.Render("too late")+": what it asks for ended on "+date(r.Expires), list)
 		}
 	}
-	lines = append(head, window(lines, focus, max(1, h-len(head)))...)
+	var foot []string
+	if m.noMailbox() {
+		foot = append([]string{""}, paint(m.styles.dim, couldCome, list)...)
+	}
+	lines = append(append(head, window(lines, focus, max(1, h-len(head)-len(foot)))...), foot...)
 	if side == 0 {
 		return lines
 	}
 	return m.beside(lines, wrap(consent.DescribeRequest(waiting[at].Document), sideBreadth(side)), list, h)
 }
+
+// couldCome is what Requests says where there is no mailbox.
+const couldCome = "Requests can come by themselves once a mailbox is open: m asks first."
 
 func (m *Model) newcomer(asked *wallet.Waiting) string {
 	if asked.First {

@@ -2,6 +2,8 @@ package tui
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -18,12 +20,13 @@ const soonDays = 3
 // state is all that the screens show, as it was at one moment.
 type state struct {
 	*wallet.Overview
-	rows   []row                                         // of Access, in its order
-	hays   struct{ waiting, rows, events, people []hay } // of each list, in its order
-	active int                                           // grants that count now
-	soon   int                                           // of these, those that end within soonDays
-	unsent int                                           // grants that were signed and are not seen anchored
-	next   uint64                                        // when a window begins or ends next, unix seconds; 0: never
+	mailbox bool                                          // the card is published, so that letters may come
+	rows    []row                                         // of Access, in its order
+	hays    struct{ waiting, rows, events, people []hay } // of each list, in its order
+	active  int                                           // grants that count now
+	soon    int                                           // of these, those that end within soonDays
+	unsent  int                                           // grants that were signed and are not seen anchored
+	next    uint64                                        // when a window begins or ends next, unix seconds; 0: never
 }
 
 // row is a grant of the list on Access.
@@ -90,6 +93,20 @@ func newState(o *wallet.Overview) *state {
 	})
 	s.gather()
 	return s
+}
+
+// state gives what the screens show of an overview.
+func (s *Session) state(ctx context.Context, overview func(context.Context) (*wallet.Overview, error)) (*state, error) {
+	o, err := overview(ctx)
+	if err != nil {
+		return nil, err
+	}
+	shown := newState(o)
+	shown.mailbox, err = s.Wallet.Published(ctx)
+	if errors.Is(err, wallet.ErrDamaged) {
+		o.Damaged, err = errors.Join(o.Damaged, err), nil
+	}
+	return shown, err
 }
 
 // gather writes down what filters search.
