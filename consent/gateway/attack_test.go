@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/fhir"
 )
 
@@ -671,7 +672,8 @@ func TestAttackByHeaders(t *testing.T) {
 	d.checkAttack(attack{status: 200}, c, answer)
 }
 
-// A cursor works in its session alone, as it is.
+// A cursor works only for whom and for what it was made, as it is; but longer than
+// the token that it came with.
 func TestAttackOnCursors(t *testing.T) {
 	var resources []string
 	for i := range 9 {
@@ -701,8 +703,25 @@ func TestAttackOnCursors(t *testing.T) {
 	if answer := d.do("GET", next+"&_count=1000", ""); answer.status != http.StatusBadRequest {
 		t.Errorf("with more it is answered with %d", answer.status)
 	}
-	if answer := d.as("two", "anna", scoped(t, 0, 0, 0, attackScope)).do("GET", next, ""); answer.status != http.StatusBadRequest {
-		t.Errorf("in another session it is answered with %d", answer.status)
+	if answer := d.as("two", "anna", scoped(t, 0, 0, 0, attackScope)).do("GET", next, ""); answer.status != http.StatusOK || !bytes.Contains(answer.body, []byte(`"o4"`)) {
+		t.Errorf("in the next session of the same it is answered with %d %s", answer.status, answer.body)
+	}
+	for name, change := range map[string]func(*session){
+		"another patient":          func(s *session) { s.patient = "bert" },
+		"another grantee":          func(s *session) { s.grantee[0]++ },
+		"another grantor":          func(s *session) { s.grantor[0]++ },
+		"another data holder":      func(s *session) { s.access.Access.Holder[0]++ },
+		"another chain":            func(s *session) { s.access.Domain.ChainID++ },
+		"other scopes":             func(s *session) { s.access.Access.Scopes = scoped(t, 0, 0, 0, "patient/Observation.rs") },
+		"another purpose":          func(s *session) { s.access.Access.Scopes[0].Purpose = "HRESCH" },
+		"other sensitivities":      func(s *session) { s.access.Access.Scopes[0].Sensitivities = consent.HIV },
+		"the same scopes and more": func(s *session) { s.access.Access.Scopes = scoped(t, 0, 0, 0, attackScope, "patient/Patient.r") },
+	} {
+		d.as("one", "anna", scoped(t, 0, 0, 0, attackScope))
+		change(d.session)
+		if answer := d.do("GET", next, ""); answer.status != http.StatusBadRequest {
+			t.Errorf("for %s it is answered with %d", name, answer.status)
+		}
 	}
 	d.key[0]++
 	if answer := d.as("one", "anna", scoped(t, 0, 0, 0, attackScope)).do("GET", next, ""); answer.status != http.StatusBadRequest {

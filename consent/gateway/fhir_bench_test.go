@@ -49,11 +49,7 @@ func BenchmarkRead(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	rules, err := fhir.NewRules(scoped(b, 0, 0, 0, "patient/Observation.rs"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	s := &session{id: "session", patient: "anna", rules: rules}
+	s := sessionFor(b, "anna", scoped(b, 0, 0, 0, "patient/Observation.rs"))
 	f := &front{upstream: newUpstream(base, ""), note: func(context.Context, *session, notice) error { return nil }, goOn: func(context.Context, *session, *asked) error { return nil }, complain: func(context.Context, string, error) {}}
 	for _, id := range []string{"plain", "performed"} {
 		b.Run(id, func(b *testing.B) {

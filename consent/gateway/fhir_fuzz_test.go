@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/assent-wallet/assent/consent/fhir"
 )
 
 // Whatever is asked for, nothing comes that is withheld, and nothing breaks.
@@ -26,10 +24,7 @@ func FuzzFront(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	rules, err := fhir.NewRules(scoped(f, 0, 0, 0, "patient/Observation.rs"))
-	if err != nil {
-		f.Fatal(err)
-	}
+	s := sessionFor(f, "anna", scoped(f, 0, 0, 0, "patient/Observation.rs"))
 	noted := 0
 	desk := &front{upstream: newUpstream(base, ""), public: "https://gateway.example", large: newLargeBodies(time.Second), complain: func(context.Context, string, error) {},
 		goOn: func(context.Context, *session, *asked) error { return nil },
@@ -47,7 +42,7 @@ func FuzzFront(f *testing.F) {
 		}
 		noted = 0
 		w := httptest.NewRecorder()
-		desk.serve(w, r, &session{id: "session", patient: "anna", rules: rules})
+		desk.serve(w, r, s)
 		if bytes.Contains(w.Body.Bytes(), []byte("SECRET")) && !strings.Contains(target+body+value, "SECRET") {
 			t.Fatalf("%s %s: %s", method, target, w.Body)
 		}

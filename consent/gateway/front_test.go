@@ -212,14 +212,22 @@ func newDesk(t testing.TB, upstreamBase string) *desk {
 // as begins another session with the scopes.
 func (d *desk) as(id, patient string, scopes []consent.Scope) *desk {
 	d.Helper()
-	rules, err := fhir.NewRules(scopes)
-	if err != nil {
-		d.Fatal(err)
-	}
+	s := sessionFor(d, patient, scopes)
+	s.id = id
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	d.session, d.notices = &session{id: id, patient: patient, rules: rules}, nil
+	d.session, d.notices = s, nil
 	return d
+}
+
+// sessionFor gives a session of an access with the scopes.
+func sessionFor(t testing.TB, patient string, scopes []consent.Scope) *session {
+	t.Helper()
+	s, err := newSession(patient, &consent.AccessDocument{Domain: testDomain, Access: consent.Access{Holder: testHolder, Scopes: scopes}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // last is the newest notice: of an answer that broke off as well, which nothing

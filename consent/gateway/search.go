@@ -43,9 +43,17 @@ type cursor struct {
 }
 
 // errCursor does not tell why.
-var errCursor = &decline{http.StatusBadRequest, "invalid", "Invalid", "the link leads to no page of this token: ask for the first page again"}
+var errCursor = &decline{http.StatusBadRequest, "invalid", "Invalid", "the link leads to no page of what this token is for: ask for the first page again"}
 
-// seal makes a cursor that works in this session alone.
+// boundTo is what a cursor is bound to: the record, who asks and what for. That is
+// no secret of one access, so that a search outlives the token that it began with.
+func boundTo(s *session) []byte {
+	a := consent.Access{Holder: s.access.Access.Holder, Scopes: s.access.Access.Scopes}
+	digest := a.Digest(s.access.Domain)
+	return slices.Concat([]byte("assent/cursor/"), digest[:], s.grantor[:], s.grantee[:], []byte(s.patient))
+}
+
+// seal makes a cursor that works for what the session is for alone.
 func (f *front) seal(s *session, c cursor) (string, error) {
 	text, err := json.Marshal(&c)
 	if err != nil {
@@ -59,7 +67,7 @@ func (f *front) seal(s *session, c cursor) (string, error) {
 	}
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(text)+aead.Overhead())
 	_, _ = rand.Read(nonce) // never fails
-	return base64.RawURLEncoding.EncodeToString(aead.Seal(nonce, nonce, text, []byte("assent/cursor/"+s.id))), nil
+	return base64.RawURLEncoding.EncodeToString(aead.Seal(nonce, nonce, text, boundTo(s))), nil
 }
 
 func (f *front) open(s *session, sealed string) (c cursor, err error) {
@@ -74,7 +82,7 @@ func (f *front) open(s *session, sealed string) (c cursor, err error) {
 	if len(text) < aead.NonceSize() {
 		return c, errors.New("too short")
 	}
-	text, err = aead.Open(nil, text[:aead.NonceSize()], text[aead.NonceSize():], []byte("assent/cursor/"+s.id))
+	text, err = aead.Open(nil, text[:aead.NonceSize()], text[aead.NonceSize():], boundTo(s))
 	if err != nil {
 		return c, err
 	}
