@@ -63,26 +63,33 @@ func runAudit(ctx context.Context, o *auditOptions) error {
 		if err := meet(ctx, w, holders...); err != nil {
 			return err
 		}
-		sources, err := o.sources(ctx, w, holders)
-		if err != nil {
-			return err
-		}
-		names, err := w.Names(ctx)
-		if err != nil {
-			return err
-		}
-		for _, s := range sources {
-			s.called = calledAt(names, s.Gateway)
-			o.say("asking %s", s.called)
-			if s.err = o.follow(ctx, w, s, names); ctx.Err() != nil {
-				return ctx.Err()
-			}
-		}
-		return o.tell(ctx, w, sources, names)
+		return o.audit(ctx, w, holders)
 	})
 }
 
-// sources gives the data holders to ask.
+// audit asks the data holders and tells what they say. What is damaged in the
+// address book keeps nothing back of the rest.
+func (o *auditOptions) audit(ctx context.Context, w *wallet.Wallet, holders []party) error {
+	sources, damaged := o.sources(ctx, w, holders)
+	if damaged != nil && !errors.Is(damaged, wallet.ErrDamaged) {
+		return damaged
+	}
+	names, err := w.Names(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sources {
+		s.called = calledAt(names, s.Gateway)
+		o.say("asking %s", s.called)
+		if s.err = o.follow(ctx, w, s, names); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return errors.Join(damaged, o.tell(ctx, w, sources, names))
+}
+
+// sources gives the data holders to ask. Where rows of the address book are
+// damaged, it gives the others and an error that names them.
 func (o *auditOptions) sources(ctx context.Context, w *wallet.Wallet, holders []party) ([]*source, error) {
 	if o.from != "" {
 		said, err := whoIs(ctx, o.from)
@@ -106,16 +113,13 @@ func (o *auditOptions) sources(ctx context.Context, w *wallet.Wallet, holders []
 		return sources, nil
 	}
 	known, err := w.Holders(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for _, g := range known {
 		sources = append(sources, &source{Gateway: g})
 	}
-	if len(sources) == 0 {
-		return nil, usagef("the address book is empty: add a data holder with “assent holder add”, or give --from")
+	if len(sources) == 0 && err == nil {
+		err = usagef("the address book is empty: add a data holder with “assent holder add”, or give --from")
 	}
-	return sources, nil
+	return sources, err
 }
 
 // follow follows the log of one data holder, and has the grant signed first that

@@ -32,7 +32,7 @@ func TestGrantThatCannotBeSent(t *testing.T) {
 	if _, err := c.Deploy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	newWallet := walletsOn(t, c)
+	newWallet := walletsOn(t, c, t.TempDir())
 	patient, clinic := newWallet(), newWallet()
 	hospital := consent.Gateway{Account: common.Address{7}, URL: "https://fhir.hospital.example"}
 	if err := patient.AddHolder(t.Context(), hospital); err != nil {

@@ -161,10 +161,10 @@ func randomHash() (h common.Hash) {
 	return h
 }
 
-// walletsOn gives what makes wallets on a chain, all with one store.
-func walletsOn(t *testing.T, c *chain) (newWallet func() *wallet.Wallet) {
+// walletsOn gives what makes wallets on a chain, all with one store in a folder.
+func walletsOn(t *testing.T, c *chain, folder string) (newWallet func() *wallet.Wallet) {
 	t.Helper()
-	store, err := wallet.OpenStore(t.Context(), filepath.Join(t.TempDir(), wallet.StoreFile))
+	store, err := wallet.OpenStore(t.Context(), filepath.Join(folder, wallet.StoreFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestLettersAreAwaited(t *testing.T) {
 	}
 	c.relays = []networkRelay{{client, relayPatience}}
 
-	newWallet := walletsOn(t, c)
+	newWallet := walletsOn(t, c, t.TempDir())
 	patient, clinic := newWallet(), newWallet()
 	if came, err := collect(t.Context(), patient, c.postOffices()); err != nil || len(came) != 0 {
 		t.Fatal(came, err)
