@@ -554,7 +554,7 @@ func (b *Batch) hand(ctx context.Context, tree *consent.Tree, leaves []common.Ha
 		return err
 	}
 	defer lookup.close()
-	insert, err := w.Documents.bulk(ctx)
+	insert, err := w.Documents.addRows(ctx)
 	if err != nil {
 		return err
 	}

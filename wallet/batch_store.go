@@ -144,16 +144,17 @@ const (
 	bulkCache = 64 << 10 // KiB of pages; the keys of the rows come in no order
 )
 
-// bulk adds many rows in few transactions, on a connection of its own.
+// bulk changes many rows in few transactions, on a connection of its own.
 type bulk struct {
 	documents *Documents
 	conn      *sql.Conn
-	tx        *sql.Tx   // nil: none is open
-	statement *sql.Stmt // of tx
-	rows      int       // in tx
+	queries   []string
+	tx        *sql.Tx     // nil: none is open
+	prepared  []*sql.Stmt // the queries, in tx
+	rows      int         // in tx
 }
 
-func (d *Documents) bulk(ctx context.Context) (*bulk, error) {
+func (d *Documents) bulk(ctx context.Context, queries ...string) (*bulk, error) {
 	conn, err := d.store.db.Conn(ctx)
 	if err != nil {
 		return nil, d.store.failed(err)
@@ -162,43 +163,44 @@ func (d *Documents) bulk(ctx context.Context) (*bulk, error) {
 		conn.Close()
 		return nil, d.store.failed(err)
 	}
-	return &bulk{documents: d, conn: conn}, nil
+	return &bulk{documents: d, conn: conn, queries: queries}, nil
 }
 
-// do runs a statement of the transaction that is open, and commits it when it is
-// full. All runs of one bulk are of one statement.
-func (b *bulk) do(ctx context.Context, statement string, args ...any) error {
-	if b.tx == nil {
-		tx, err := b.conn.BeginTx(ctx, nil)
+// begin opens a transaction, where none is open.
+func (b *bulk) begin(ctx context.Context) error {
+	if b.tx != nil {
+		return nil
+	}
+	tx, err := b.conn.BeginTx(ctx, nil)
+	if err != nil {
+		return b.documents.store.failed(err)
+	}
+	b.prepared = nil
+	for _, query := range b.queries {
+		statement, err := tx.PrepareContext(ctx, query)
 		if err != nil {
-			return b.documents.store.failed(err)
-		}
-		if b.statement, err = tx.PrepareContext(ctx, statement); err != nil {
 			tx.Rollback()
 			return b.documents.store.failed(err)
 		}
-		b.tx = tx
+		b.prepared = append(b.prepared, statement)
 	}
-	if _, err := b.statement.ExecContext(ctx, args...); err != nil {
-		return b.documents.store.failed(err)
-	}
+	b.tx = tx
+	return nil
+}
+
+// next says that a row is done, and commits the transaction when it is full.
+func (b *bulk) next() error {
 	if b.rows++; b.rows < bulkRows {
 		return nil
 	}
 	return b.commit()
 }
 
-// add adds a row, unless it is there.
-func (b *bulk) add(ctx context.Context, r *sealedRow) error {
-	return b.do(ctx, "INSERT INTO documents (list, id, sealed) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", r.list, r.id, r.sealed)
-}
-
-// commit makes last what was added.
+// commit makes last what was changed.
 func (b *bulk) commit() error {
 	if b.tx == nil {
 		return nil
 	}
-	b.statement.Close()
 	err := b.tx.Commit()
 	b.tx, b.rows = nil, 0
 	return b.documents.store.failed(err)
@@ -207,7 +209,6 @@ func (b *bulk) commit() error {
 // close gives up what was not committed.
 func (b *bulk) close() {
 	if b.tx != nil {
-		b.statement.Close()
 		b.tx.Rollback()
 	}
 	// Another connection takes its place, with a cache of the usual size.
@@ -215,40 +216,62 @@ func (b *bulk) close() {
 	b.conn.Close()
 }
 
-// setStates moves grants on to a state, in few transactions. What is not there,
+// addRows adds rows, unless they are there.
+func (d *Documents) addRows(ctx context.Context) (*bulk, error) {
+	return d.bulk(ctx, "INSERT INTO documents (list, id, sealed) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+}
+
+func (b *bulk) add(ctx context.Context, r *sealedRow) error {
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	if _, err := b.prepared[0].ExecContext(ctx, r.list, r.id, r.sealed); err != nil {
+		return b.documents.store.failed(err)
+	}
+	return b.next()
+}
+
+// setStates moves grants on to a state, in few transactions: what another
+// process changes of one of them it changes before or after. What is not there,
 // is damaged, or may not go there, stays as it is.
 func (d *Documents) setStates(ctx context.Context, ids [][32]byte, to State) error {
-	bulk, err := d.bulk(ctx)
+	b, err := d.bulk(ctx, "SELECT rowid, sealed FROM documents WHERE id = ?", "UPDATE documents SET sealed = ? WHERE id = ?")
 	if err != nil {
 		return err
 	}
-	defer bulk.close()
-	find, err := d.store.db.PrepareContext(ctx, "SELECT rowid, sealed FROM documents WHERE id = ?")
-	if err != nil {
-		return d.store.failed(err)
-	}
-	defer find.Close()
+	defer b.close()
 	for _, id := range ids {
-		var number int64
-		var sealed []byte
-		err := find.QueryRowContext(ctx, id[:]).Scan(&number, &sealed)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		} else if err != nil {
+		if err := b.begin(ctx); err != nil {
+			return err
+		}
+		if err := b.setState(ctx, id, to); err != nil {
 			return d.store.failed(err)
 		}
-		r, err := d.opened(consent.KindGrant, number, id[:], sealed)
-		if err != nil || r.State == to || !r.State.leadsTo(to) {
-			continue
-		}
-		r.State = to
-		row, err := d.sealRow(&r)
-		if err != nil {
-			return err
-		}
-		if err := bulk.do(ctx, "UPDATE documents SET sealed = ? WHERE id = ?", row.sealed, row.id); err != nil {
+		if err := b.next(); err != nil {
 			return err
 		}
 	}
-	return bulk.commit()
+	return b.commit()
+}
+
+func (b *bulk) setState(ctx context.Context, id [32]byte, to State) error {
+	var number int64
+	var sealed []byte
+	err := b.prepared[0].QueryRowContext(ctx, id[:]).Scan(&number, &sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	r, err := b.documents.opened(consent.KindGrant, number, id[:], sealed)
+	if err != nil || r.State == to || !r.State.leadsTo(to) {
+		return nil
+	}
+	r.State = to
+	row, err := b.documents.sealRow(&r)
+	if err != nil {
+		return err
+	}
+	_, err = b.prepared[1].ExecContext(ctx, row.sealed, row.id)
+	return err
 }

@@ -145,6 +145,38 @@ func TestPutIsAllOrNothing(t *testing.T) {
 	}
 }
 
+// The states of many are set in steps that no other process comes between: what
+// it changes at that moment stays.
+func TestStatesAndChangesAtOnce(t *testing.T) {
+	s, path := newTestStore(t)
+	k := newTestKey(t)
+	d, other := documentsOf(t, s, k), documentsOf(t, storeAt(t, path), k)
+	for i := range 50 {
+		r := record(i)
+		r.State = Anchored
+		if err := d.Put(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		want := r
+		want.State, want.Document = Revoked, []byte("with a longer proof")
+		var both sync.WaitGroup
+		both.Go(func() {
+			if err := other.Change(t.Context(), r.Kind, r.ID, func(r *Record) error { r.Document = want.Document; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Go(func() {
+			if err := d.setStates(t.Context(), [][32]byte{[32]byte(d.row(r.Kind, r.ID))}, Revoked); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		if got, err := d.Get(t.Context(), r.Kind, r.ID); err != nil || !same(got, want) {
+			t.Fatalf("the %dth time %+v, %v", i, got, err)
+		}
+	}
+}
+
 func TestRenewKeepsTheNewest(t *testing.T) {
 	s, _ := newTestStore(t)
 	d := documentsOf(t, s, newTestKey(t))
