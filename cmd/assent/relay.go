@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/netip"
 	"os"
 	"time"
@@ -68,7 +67,7 @@ or PostgreSQL by URL (with the password in ~/.pgpass), which several relays shar
 	o.serveOptions.add(c)
 	flags := c.Flags()
 	flags.StringVar(&o.database, "database", "", "an SQLite file, or the URL of PostgreSQL (default a file among the wallet's)")
-	flags.StringVar(&o.tokens, "tokens", "", "file of the tokens that admit, as “assent relay token” writes it")
+	flags.StringVar(&o.tokens, "tokens", "", "file of the tokens that admit, as “assent relay token” writes it; it is read at the start")
 	flags.StringArrayVar(&o.allow, "allow", nil, "admit this IP network without a token, such as 10.0.0.0/8 (repeatable)")
 	flags.Float64Var(&o.rate, "rate", 50, "how many requests a second one client may make; 0 is any number")
 	flags.DurationVar(&o.interval, "interval", 12*time.Second, "the time between two blocks of the network")
@@ -207,7 +206,8 @@ func relayTokenCommand(a *app) *cobra.Command {
 		Short: "Draw a token that admits to a relay, and add its hash to the relay's file",
 		Long: `Prints a new token for a wallet, which takes it with “assent network add” and
 --token-file. The relay's file, which “assent relay serve” takes with --tokens,
-gets nothing but its hash: whoever reads that file cannot use the relay.`,
+gets nothing but its hash: whoever reads that file cannot use the relay. The relay
+reads it when it starts: restart it, and it admits the new token.`,
 		Example: `  assent relay token wallets.tokens > cardiology.token`,
 		Args:    exactly(1, "the relay's file of tokens"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -215,6 +215,7 @@ gets nothing but its hash: whoever reads that file cannot use the relay.`,
 			if err := appendLine(args[0], relay.TokenHash(token)); err != nil {
 				return fmt.Errorf("add to the tokens: %w", err)
 			}
+			a.say("added to %s: a relay that is running admits it after a restart", args[0])
 			type drawn struct {
 				Token string `json:"token"`
 			}
@@ -223,18 +224,25 @@ gets nothing but its hash: whoever reads that file cannot use the relay.`,
 	}
 }
 
-// appendLine adds a line to a file that only its owner may read.
+// appendLine adds a line to a file that only its owner may read, also after a
+// last line that was not ended.
 func appendLine(path, line string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(file, line+"\n")
+	info, err := file.Stat()
+	if err == nil && info.Size() > 0 {
+		var last [1]byte
+		if _, err = file.ReadAt(last[:], info.Size()-1); last[0] != '\n' {
+			line = "\n" + line
+		}
+	}
+	if err == nil {
+		_, err = io.WriteString(file, line+"\n")
+	}
 	if err == nil {
 		err = file.Sync()
 	}
-	if closed := file.Close(); err == nil && !errors.Is(closed, fs.ErrClosed) {
-		err = closed
-	}
-	return err
+	return errors.Join(err, file.Close())
 }
