@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"bytes"
+	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rand"
@@ -16,10 +18,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/time/rate"
 
@@ -823,8 +827,35 @@ func TestAttackLoad(t *testing.T) {
 	})
 }
 
+// hand hands secrets, or the retirement of an account, over directly.
+func (w *world) hand(path string, body any) *said {
+	w.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	r := w.request("POST", path, bytes.NewReader(text))
+	r.Header.Set("Content-Type", "application/json")
+	return w.do(r)
+}
+
+func (w *world) handSecrets(secrets ...common.Hash) *said {
+	w.Helper()
+	return w.hand("/revocations", members{"secrets": secrets})
+}
+
+func (w *world) handRetirement(key *ecdsa.PrivateKey) *said {
+	w.Helper()
+	r := consent.Retirement{Account: address(key)}
+	signature, err := consent.Sign(r.Digest(testDomain), key)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return w.hand("/retirements", members{"account": r.Account.Hex(), "signature": hexutil.Encode(signature)})
+}
+
 // TestAttackHandedOver: what is handed over directly counts only if it proves
-// itself and concerns this data holder.
+// itself, and is posted only if it concerns this data holder.
 func TestAttackHandedOver(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, location string) {
 		w := newWorld(t, location)
@@ -835,6 +866,10 @@ func TestAttackHandedOver(t *testing.T) {
 			return w.do(r)
 		}
 		secret := secretOf(d.Grant.Provisions)
+		many := make([]common.Hash, consent.MaxRevocations+1)
+		for i := range many {
+			many[i][0] = byte(i)
+		}
 		for name, body := range map[string]string{
 			"no JSON": "secret", "short": `{"secrets":["0x00"]}`, "capitals": `{"secrets":["0x` + strings.Repeat("AB", 32) + `"]}`,
 			"unknown member": `{"secrets":[],"more":1}`, "duplicate member": `{"secrets":[],"secrets":[]}`,
@@ -844,42 +879,182 @@ func TestAttackHandedOver(t *testing.T) {
 				t.Errorf("%s: %d %s", name, s.status, s.body)
 			}
 		}
-		version := w.chain.Version()
-		if s := post("/revocations", fmt.Sprintf(`{"secrets":[%q]}`, common.Hash{1}.Hex())); s.status != http.StatusNoContent || w.chain.Version() != version {
-			t.Errorf("a secret that concerns nobody: %d %s", s.status, s.body)
-		}
-		w.counts(token)
+		w.refused(w.handSecrets(many...), 400, "", "BadRequest")
 		// What is on chain is known to everybody: the answer must not tell where a grant
 		// was used.
-		unmoved := func(path, body string) {
+		unmoved := func(s *said) {
 			t.Helper()
-			if s := post(path, body); s.status != http.StatusNoContent || len(s.body) > 0 {
-				t.Errorf("%s: %d %s", path, s.status, s.body)
+			if s.status != http.StatusNoContent || len(s.body) > 0 {
+				t.Errorf("%d %s", s.status, s.body)
 			}
 		}
-		unmoved("/revocations", fmt.Sprintf(`{"secrets":[%q,%q]}`, common.Hash{1}.Hex(), secret.Hex()))
+		version := w.chain.Version()
+		unmoved(w.handSecrets(many[:consent.MaxRevocations]...))
+		if w.chain.Version() != version {
+			t.Error("secrets that concern nobody are posted")
+		}
+		w.counts(token)
+		unmoved(w.handSecrets(common.Hash{1}, secret, secret, secret, secret, secret, secret, secret, secret))
+		if w.chain.Version() != version+1 {
+			t.Errorf("one secret is posted %d times", w.chain.Version()-version)
+		}
 		w.denied(w.ask(token, nil), "Revoked")
 
 		token, _ = w.session()
-		r := consent.Retirement{Account: address(w.clinic)}
-		good, err := consent.Sign(r.Digest(testDomain), w.clinic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		bad := bytes.Clone(good)
-		bad[5]++
-		w.refused(post("/retirements", fmt.Sprintf(`{"account":%q,"signature":"0x%x"}`, r.Account.Hex(), bad)), 400, "", "BadSignature")
+		bad := `"signature":"0x` + strings.Repeat("17", 65) + `"}`
+		w.refused(post("/retirements", fmt.Sprintf(`{"account":%q,`, address(w.clinic).Hex())+bad), 400, "", "BadSignature")
 		stranger := newKey(t)
-		theirs, err := consent.Sign((&consent.Retirement{Account: address(stranger)}).Digest(testDomain), stranger)
-		if err != nil {
-			t.Fatal(err)
+		version = w.chain.Version()
+		unmoved(w.handRetirement(stranger))
+		if w.chain.Version() != version {
+			t.Error("the retirement of a stranger is posted")
 		}
-		unmoved("/retirements", fmt.Sprintf(`{"account":%q,"signature":"0x%x"}`, address(stranger).Hex(), theirs))
-		w.refused(post("/retirements", fmt.Sprintf(`{"account":%q,"signature":"0x%x"}`, address(stranger).Hex(), bad)), 400, "", "BadSignature")
+		w.refused(post("/retirements", fmt.Sprintf(`{"account":%q,`, address(stranger).Hex())+bad), 400, "", "BadSignature")
 		w.counts(token)
-		unmoved("/retirements", fmt.Sprintf(`{"account":%q,"signature":"0x%x"}`, r.Account.Hex(), good))
+		unmoved(w.handRetirement(w.clinic))
 		w.denied(w.ask(token, nil), "Retired")
 	})
+
+	// What is handed over before anything was used here counts as well, and is posted
+	// once a grant that is good but for it is shown.
+	for _, c := range []struct {
+		name, want string
+		hand       func(*world, *consent.GrantDocument) *said
+		known      bool // before
+	}{
+		{"retirement of the patient", "Retired", func(w *world, _ *consent.GrantDocument) *said { return w.handRetirement(w.patient) }, true},
+		{"retirement of the clinic", "Retired", func(w *world, _ *consent.GrantDocument) *said { return w.handRetirement(w.clinic) }, false},
+		{"secret", "Revoked", func(w *world, d *consent.GrantDocument) *said { return w.handSecrets(secretOf(d.Grant.Provisions)) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			databasetest.Each(t, func(t *testing.T, location string) {
+				w := newWorld(t, location)
+				d := w.grant(address(w.clinic), laboratory)
+				version := w.chain.Version()
+				if s := c.hand(w, d); s.status != http.StatusNoContent {
+					t.Fatalf("%d %s", s.status, s.body)
+				}
+				if posted := w.chain.Version() != version; posted != c.known {
+					t.Errorf("posted: %v", posted)
+				}
+				// A grant that is not good has nothing posted.
+				forged := w.access(d, nil, laboratory)
+				forged.Links[0].Signature = append(bytes.Clone(forged.Links[0].Signature[:64]), 29)
+				if s := w.exchange(forged); s.status != http.StatusBadRequest || w.chain.Version() != version && !c.known {
+					t.Errorf("%d %s", s.status, s.body)
+				}
+				w.start(func(*Config) {}) // another gateway, or the same one after a restart
+				for range 2 {
+					w.refused(w.exchange(w.access(d, nil, laboratory)), http.StatusBadRequest, "invalid_grant", c.want)
+				}
+				if w.chain.Version() != version+1 {
+					t.Errorf("it is posted %d times", w.chain.Version()-version)
+				}
+				log := w.log(address(w.patient))
+				if len(log) != 3 || bytes.Contains(log[1].Event, []byte(`"outcome":"0"`)) || !bytes.Contains(log[1].Event, []byte(`"outcomeDesc":"`+c.want)) {
+					t.Errorf("the log has %d entries, the second is %s", len(log), log[1].Event)
+				}
+			})
+		})
+	}
+	t.Run("while an access is decided", func(t *testing.T) {
+		w := newWorld(t, t.TempDir()+"/gateway.db")
+		meanwhile := &meanwhile{chain: w.chain}
+		w.books = meanwhile
+		w.start(func(*Config) {})
+		d := w.grant(address(w.clinic), laboratory)
+		meanwhile.do = sync.OnceFunc(func() { w.handSecrets(secretOf(d.Grant.Provisions)) })
+		w.refused(w.exchange(w.access(d, nil, laboratory)), http.StatusBadRequest, "invalid_grant", "Revoked")
+	})
+	t.Run("before the account is bound", func(t *testing.T) {
+		databasetest.Each(t, func(t *testing.T, location string) {
+			w := newWorld(t, location)
+			stolen := newKey(t)
+			w.handRetirement(stolen)
+			challenge, _, err := w.enrollments().Challenge(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.enrollments().Bind(t.Context(), address(stolen), "samira", w.proofOfAddress(stolen, challenge)); err == nil || !strings.Contains(err.Error(), "retired") {
+				t.Errorf("a retired account is bound: %v", err)
+			}
+		})
+	})
+	t.Run("again and again", func(t *testing.T) {
+		w := newWorld(t, t.TempDir()+"/gateway.db")
+		_, d := w.session()
+		for name, hand := range map[string]func() *said{
+			"a secret that is known": func() *said { return w.handSecrets(secretOf(d.Grant.Provisions)) },
+			"one that is not":        func() *said { return w.handSecrets(common.Hash{1}) },
+			"a retirement":           func() *said { return w.handRetirement(w.clinic) },
+		} {
+			w.limiters.Add("127.0.0.1", rate.NewLimiter(0, 2))
+			for range 2 {
+				if s := hand(); s.status != http.StatusNoContent {
+					t.Errorf("%s: %d %s", name, s.status, s.body)
+				}
+			}
+			w.refused(hand(), http.StatusTooManyRequests, "", "TooManyRefusals")
+		}
+	})
+	t.Run("a flood", func(t *testing.T) {
+		databasetest.Each(t, func(t *testing.T, location string) {
+			w := newWorld(t, location)
+			w.handedOverRoom = 10
+			hand := func(network string, n int) (all []handedOver) {
+				t.Helper()
+				for range n {
+					h := handedOver{key: make([]byte, 32), proof: make([]byte, 32)}
+					rand.Read(h.key)
+					if known, err := w.take(t.Context(), []handedOver{h}, network); err != nil || len(known) > 0 {
+						t.Fatal(known, err)
+					}
+					all = append(all, h)
+					w.clock.pass(time.Second)
+				}
+				return all
+			}
+			kept := func(all []handedOver) (n int) {
+				t.Helper()
+				for _, h := range all {
+					found, err := w.handedOver(t.Context(), []any{h.key})
+					if err != nil {
+						t.Fatal(err)
+					}
+					n += len(found)
+				}
+				return n
+			}
+			early, flood, late := hand("192.0.2.1", 2), hand("198.51.100.7", 300), hand("203.0.113.9", 1)
+			if err := w.journal.forget(t.Context(), w.now()); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.makeRoom(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if kept(early) != 2 || kept(late) != 1 || kept(flood) != 7 || kept(flood[293:]) != 7 {
+				t.Errorf("of others %d and %d are kept, of the flood %d, of its newest %d", kept(early), kept(late), kept(flood), kept(flood[293:]))
+			}
+			w.clock.pass(handedOverFor)
+			if err := w.journal.forget(t.Context(), w.now()); err != nil || kept(early)+kept(late)+kept(flood) != 0 {
+				t.Errorf("it is kept for ever: %v", err)
+			}
+		})
+	})
+}
+
+// meanwhile is a ledger beside which something happens when it has answered.
+type meanwhile struct {
+	*chain
+	do func()
+}
+
+func (m *meanwhile) State(ctx context.Context, need consent.Entries) (consent.State, error) {
+	state, err := m.chain.State(ctx, need)
+	if m.do != nil && len(need.Revocations) > 0 {
+		m.do()
+	}
+	return state, err
 }
 
 // What one grant has in common with another is known until both have expired,
@@ -899,9 +1074,7 @@ func TestHandedOverWhileAnyGrantLasts(t *testing.T) {
 		if err := w.journal.forget(t.Context(), w.now()); err != nil {
 			t.Fatal(err)
 		}
-		r := w.request("POST", "/revocations", strings.NewReader(fmt.Sprintf(`{"secrets":[%q]}`, everything.Hex())))
-		r.Header.Set("Content-Type", "application/json")
-		if s := w.do(r); w.chain.memory.Revoked[consent.Revocation(everything)] == 0 {
+		if s := w.handSecrets(everything); w.chain.memory.Revoked[consent.Revocation(everything)] == 0 {
 			t.Errorf("%d %s", s.status, s.body)
 		}
 	})

@@ -74,6 +74,16 @@ func (e *Enrollments) Bind(ctx context.Context, account common.Address, patient 
 		if err := e.lock(ctx, tx); err != nil {
 			return err
 		}
+		// So that what is handed over meanwhile is seen, or sees the account bound.
+		if err := e.DB.Lock(ctx, tx, journalLock); err != nil {
+			return err
+		}
+		var retired bool
+		if err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM gateway_handed_over WHERE key = $1)", account[:]).Scan(&retired); err != nil {
+			return err
+		} else if retired {
+			return fmt.Errorf("the account %s is retired: its retirement was handed over here", account)
+		}
 		used, err := tx.ExecContext(ctx, "DELETE FROM gateway_challenges WHERE challenge = $1 AND until > $2", challenge[:], now.Unix())
 		if err != nil {
 			return err

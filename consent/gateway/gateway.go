@@ -91,8 +91,9 @@ type Gateway struct {
 		by    map[string]int // client
 	}
 
-	bodyPatience  time.Duration // how long a client may take to send a body
-	writePatience time.Duration // how long it may take to receive what was written
+	bodyPatience   time.Duration // how long a client may take to send a body
+	writePatience  time.Duration // how long it may take to receive what was written
+	handedOverRoom int           // how much that concerns nobody is kept
 
 	anchoring uint64 // the checkpoint that this gateway was last at
 	shown     struct {
@@ -147,7 +148,7 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		limiters:  lru.NewCache[string, *rate.Limiter](clients),
 		exchanges: make(chan struct{}, exchanges),
 
-		bodyPatience: bodyPatience, writePatience: writePatience,
+		bodyPatience: bodyPatience, writePatience: writePatience, handedOverRoom: handedOverRoom,
 	}
 	g.holder = consent.Holder{
 		Domain: config.Domain, Account: config.Holder, MaxAge: config.MaxAge, Verified: g.verified,
@@ -189,7 +190,11 @@ func (g *Gateway) Run(ctx context.Context) {
 	})
 	tasks.Go(func() {
 		every(ctx, 5*time.Second, func() {
-			if err := g.journal.forget(ctx, g.now()); err != nil && ctx.Err() == nil {
+			err := g.journal.forget(ctx, g.now())
+			if err == nil {
+				err = g.makeRoom(ctx)
+			}
+			if err != nil && ctx.Err() == nil {
 				g.Log.ErrorContext(ctx, "what is over is not forgotten", "error", err)
 			}
 		})

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ethereum/go-ethereum/common"
-	strict "github.com/go-json-experiment/json"
 	"golang.org/x/time/rate"
 
 	"github.com/assent-wallet/assent/consent"
@@ -38,12 +35,11 @@ const (
 	// take a few megabytes. Others, whose body has come, wait.
 	exchanges = 128
 
-	// A client that was refused that often where anybody may ask has to wait.
+	// A client that was refused, or handed something over, that often where anybody
+	// may has to wait.
 	refusalBurst = 200
 	refusalRate  = 1 // a second
 	clients      = 4096
-
-	maxHandedOver = 64 << 10 // bytes of secrets or of a retirement
 )
 
 // denial is why a request is not answered.
@@ -238,19 +234,27 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *served) *deni
 	case "/ready":
 		s.route = path
 		return g.serveReady(w, r)
-	case "/token", "/revocations", "/retirements":
+	case "/token":
 		s.route = path
 		limit := g.limiter(s.client)
 		if limit.Tokens() < 1 {
-			return &denial{status: http.StatusTooManyRequests, code: "temporarily_unavailable", outcome: "TooManyRefusals"}
+			return errTooMany
 		}
-		d := map[string]func(http.ResponseWriter, *http.Request) *denial{
-			"/token": g.serveToken, "/revocations": g.serveRevocations, "/retirements": g.serveRetirements,
-		}[path](w, r)
+		d := g.serveToken(w, r)
 		if d != nil && d.status < 500 {
 			limit.Allow()
 		}
 		return d
+	case "/revocations", "/retirements":
+		s.route = path
+		// It costs something each time, and is never refused for what it says.
+		if !g.limiter(s.client).Allow() {
+			return errTooMany
+		}
+		if path == "/revocations" {
+			return g.serveRevocations(w, r)
+		}
+		return g.serveRetirements(w, r)
 	}
 	s.route = "fhir"
 	if path == "/audit" {
@@ -276,6 +280,8 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *served) *deni
 	g.serveFHIR(w, r, at)
 	return nil
 }
+
+var errTooMany = &denial{status: http.StatusTooManyRequests, code: "temporarily_unavailable", outcome: "TooManyRefusals"}
 
 // targetOf is what a request asked for, as the log has it.
 func targetOf(r *http.Request, path string) string {
@@ -313,7 +319,7 @@ func interactionOf(method, path string) string {
 	return "operation"
 }
 
-// limiter is how often a client may still be refused.
+// limiter is how often a client may still be refused, or hand something over.
 func (g *Gateway) limiter(client string) *rate.Limiter {
 	client = network(client)
 	if l, known := g.limiters.Get(client); known {
@@ -464,112 +470,4 @@ func (g *Gateway) unready(ctx context.Context) string {
 		return "NoUpstream"
 	}
 	return ""
-}
-
-// handedOver reads the body of a request in which something is handed over
-// directly.
-func handedOver(w http.ResponseWriter, r *http.Request, into any) *denial {
-	bad := func(clause string) *denial {
-		return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadRequest", clause: clause}
-	}
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		return &denial{status: http.StatusMethodNotAllowed, code: "invalid_request", outcome: "BadRequest", clause: "it is handed over by POST"}
-	}
-	if kinds := r.Header.Values("Content-Type"); len(kinds) != 1 || kinds[0] != "application/json" {
-		return bad("want the Content-Type application/json")
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHandedOver))
-	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-		return &denial{status: http.StatusRequestEntityTooLarge, code: "invalid_request", outcome: "TooLarge", clause: "the body is too large"}
-	} else if err != nil {
-		return bad("the body breaks off")
-	}
-	if err := strict.Unmarshal(body, into, strict.RejectUnknownMembers(true)); err != nil {
-		return bad("the body is not strict JSON of the members that are wanted")
-	}
-	return nil
-}
-
-// known tells whether a revocation or an account stands in a grant that was used
-// here: nothing else is taken, or anybody could have the data holder pay for
-// what concerns nobody.
-func (g *Gateway) known(ctx context.Context, key []byte) (known bool, err error) {
-	err = g.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM gateway_used WHERE key = $1)", key).Scan(&known)
-	return known, err
-}
-
-// hexBytes reads lower-case hexadecimal digits after 0x.
-func hexBytes(text string) ([]byte, error) {
-	digits, found := strings.CutPrefix(text, "0x")
-	if !found || digits != strings.ToLower(digits) {
-		return nil, errors.New("want 0x and lower-case hexadecimal digits")
-	}
-	return hex.DecodeString(digits)
-}
-
-// serveRevocations takes revocation secrets that are handed over directly (Assent
-// protocol, section 7, "Which block").
-func (g *Gateway) serveRevocations(w http.ResponseWriter, r *http.Request) *denial {
-	came := time.Now()
-	var body struct {
-		Secrets []string `json:"secrets"`
-	}
-	if d := handedOver(w, r, &body); d != nil {
-		return d
-	}
-	for _, text := range body.Secrets {
-		b, err := hexBytes(text)
-		if err != nil || len(b) != common.HashLength {
-			return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadRequest", clause: "a secret is not 0x and 64 lower-case hexadecimal digits"}
-		}
-		secret := common.Hash(b)
-		revocation := consent.Revocation(secret)
-		known, err := g.known(r.Context(), revocation[:])
-		if err == nil && known {
-			err = g.ledger.Reveal(r.Context(), secret)
-		}
-		if err != nil {
-			return unavailable(err)
-		}
-	}
-	return taken(w, r, came)
-}
-
-// serveRetirements takes a signed retirement that is handed over directly.
-func (g *Gateway) serveRetirements(w http.ResponseWriter, r *http.Request) *denial {
-	came := time.Now()
-	var body struct {
-		Account   string `json:"account"`
-		Signature string `json:"signature"`
-	}
-	if d := handedOver(w, r, &body); d != nil {
-		return d
-	}
-	account, err := consent.ParseAddress(body.Account)
-	signature, malformed := hexBytes(body.Signature)
-	if err != nil || malformed != nil || len(signature) > consent.MaxSignature {
-		return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadRequest", clause: "want an account and a signature"}
-	}
-	retirement := consent.Retirement{Account: account}
-	if !new(consent.Memory).Retire(g.Domain, retirement, signature, g.now()) { // whether it is known here or not
-		return &denial{status: http.StatusBadRequest, code: "invalid_request", outcome: "BadSignature", clause: "the account did not sign its retirement"}
-	}
-	known, err := g.known(r.Context(), account[:])
-	if err == nil && known {
-		_, err = g.ledger.Retire(r.Context(), retirement, signature)
-	}
-	if err != nil {
-		return unavailable(err)
-	}
-	return taken(w, r, came)
-}
-
-// taken says that what was handed over was looked at, and neither in words nor by
-// the time it takes whether it concerns this data holder: what is on chain
-// anybody can hand over.
-func taken(w http.ResponseWriter, r *http.Request, came time.Time) *denial {
-	wait(r.Context(), missStep-time.Since(came)%missStep)
-	w.WriteHeader(http.StatusNoContent)
-	return nil
 }

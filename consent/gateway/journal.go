@@ -40,14 +40,16 @@ type record struct {
 	until uint64
 	fresh bool
 
-	// event goes to the log of the account; not so where the key is not fresh, or
-	// enrollments changed since they had changed as often as decided says.
+	// event goes to the log of the account; not so where the key is not fresh, where
+	// enrollments changed since they had changed as often as decided says, or where
+	// change says that it is void.
 	account common.Address
 	event   []byte
 	decided *uint64
 
 	// change does whatever else there is.
 	change func(context.Context, *sql.Tx) error
+	void   bool
 
 	// enrollments is how often enrollments had changed.
 	enrollments uint64
@@ -58,7 +60,7 @@ type record struct {
 // appends tells whether the record's event goes to the log, once its key was
 // looked up.
 func (r *record) appends() bool {
-	return r.event != nil && (r.key == nil || r.fresh) && (r.decided == nil || *r.decided == r.enrollments)
+	return r.event != nil && !r.void && (r.key == nil || r.fresh) && (r.decided == nil || *r.decided == r.enrollments)
 }
 
 const (
@@ -322,6 +324,7 @@ var forgetting = []struct{ table, key, until string }{
 	{"gateway_seen", "key", "until"},
 	{"gateway_sessions", "id", "ends"},
 	{"gateway_used", "key", "until"},
+	{"gateway_handed_over", "key", "until"},
 	{"gateway_challenges", "challenge", "until"},
 }
 
@@ -332,7 +335,7 @@ const forgetAtOnce = 100
 // forget deletes what is over at the time now, in unix seconds.
 func (j *journal) forget(ctx context.Context, now uint64) error {
 	for _, f := range forgetting {
-		statement := "DELETE FROM " + f.table + " WHERE " + f.key + " IN (SELECT " + f.key + " FROM " + f.table + " WHERE " + f.until + " < $1 LIMIT $2)"
+		statement := "DELETE FROM " + f.table + " WHERE " + f.key + " IN (SELECT " + f.key + " FROM " + f.table + " WHERE " + f.until + " < $1 LIMIT $2) AND " + f.until + " < $1"
 		for deleted := int64(forgetAtOnce); deleted == forgetAtOnce; {
 			err := j.write(ctx, &record{change: func(ctx context.Context, tx *sql.Tx) error {
 				done, err := tx.ExecContext(ctx, statement, int64(now), forgetAtOnce)

@@ -45,6 +45,14 @@ var schema = []string{`
 	CREATE TABLE gateway_checkpoint_heads (
 		checkpoint BIGINT NOT NULL, account BYTEA NOT NULL, number BIGINT NOT NULL, hash BYTEA NOT NULL,
 		PRIMARY KEY (checkpoint, account));
+`, `
+	-- Revocations and accounts that were handed over and stand in no grant that was
+	-- used here, with the secret or the signature, by the network that they came from,
+	-- which only tells one from another.
+	CREATE TABLE gateway_handed_over (
+		key BYTEA NOT NULL, network BYTEA NOT NULL, proof BYTEA NOT NULL, until BIGINT NOT NULL,
+		PRIMARY KEY (key, network));
+	CREATE INDEX gateway_handed_over_until ON gateway_handed_over (until);
 `}
 
 // OpenDatabase opens the gateway's database at a location that database.Open

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -155,14 +156,16 @@ func (g *Gateway) examine(s *session) *consent.Examination {
 }
 
 // begin gives the session an id and an end, and puts it into the database
-// together with the note of it. document is its access.
-func (g *Gateway) begin(ctx context.Context, s *session, document []byte, n notice) error {
+// together with the note of it. document is its access. Where one of its grants or
+// accounts was ended by what was handed over before anything here was known of it,
+// the ledger is told instead, so that the next decision is another.
+func (g *Gateway) begin(ctx context.Context, s *session, document []byte, n notice) (begun bool, err error) {
 	id := make([]byte, sessionID)
 	rand.Read(id)
 	s.id, s.ends = string(id), min(g.now()+tokenLife, s.expires())
 	r, err := g.logged(ctx, s, n)
 	if err != nil {
-		return err
+		return false, err
 	}
 	until := make(map[string]uint64) // by revocation or account, the end of the last grant that has it
 	for i := range s.access.Links {
@@ -174,23 +177,39 @@ func (g *Gateway) begin(ctx context.Context, s *session, document []byte, n noti
 			until[string(account[:])] = max(until[string(account[:])], grant.Expires)
 		}
 	}
-	var used []any
+	var keys, used []any
 	for key, at := range until {
+		keys = append(keys, []byte(key))
 		used = append(used, []byte(key), int64(at))
 	}
 	r.change = func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO gateway_sessions (id, patient, access, ends) VALUES ($1, $2, $3, $4)", id, s.patient, document, int64(s.ends)); err != nil {
+		k := len(keys)
+		done, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO gateway_sessions (id, patient, access, ends) SELECT $%d, $%d, $%d, $%d"+
+			" WHERE NOT EXISTS (SELECT 1 FROM gateway_handed_over WHERE key IN %s)", k+1, k+2, k+3, k+4, rows(1, k)),
+			append(slices.Clip(keys), id, s.patient, document, int64(s.ends))...)
+		if err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO gateway_used (key, until) VALUES "+rows(len(used)/2, 2)+
+		n, err := done.RowsAffected()
+		if r.void = n == 0; err != nil || r.void {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO gateway_used (key, until) VALUES "+rows(len(used)/2, 2)+
 			" ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE excluded.until > gateway_used.until", used...)
 		return err
 	}
 	if err := g.journal.write(ctx, r); err != nil {
-		return err
+		return false, err
+	}
+	if r.void {
+		ended, err := g.handedOver(ctx, keys)
+		if err == nil {
+			err = g.post(ctx, ended)
+		}
+		return false, err
 	}
 	g.keep(s, document)
-	return nil
+	return true, nil
 }
 
 // keep keeps a session in memory, unless its access is so long that many of them

@@ -93,36 +93,39 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, access *conse
 		return g.ledger.State(ctx, all)
 	}
 	now := g.now()
-	answer, err := holder.Answer(ctx, access, binding, now)
-	if err != nil {
-		return unavailable(err)
-	}
-	g.metrics.decisions.WithLabelValues(answer.Outcome.String()).Inc()
-	if answer.Outcome != consent.Permit {
-		d := &denial{status: http.StatusBadRequest, code: "invalid_grant", outcome: answer.Outcome.String(), clause: answer.Clause}
-		if answer.Outcome == consent.ChainTooOld {
-			d = tooOld(answer.State)
-		}
-		n.Outcome, n.Clause = d.outcome, d.clause
-		if err := g.note(ctx, s, n); err != nil {
+	for begun := false; !begun; { // at most twice, as the access was used then
+		answer, err := holder.Answer(ctx, access, binding, now)
+		if err != nil {
 			return unavailable(err)
 		}
-		return d
-	}
-	if s, err = newSession(answer.Patient, access); err != nil {
-		return unavailable(err)
-	}
-	s.need = need
-	if len(document) > plainDocument {
-		if document, err = access.MarshalJSON(); err != nil { // without white space
+		if answer.Outcome != consent.Permit {
+			g.metrics.decisions.WithLabelValues(answer.Outcome.String()).Inc()
+			d := &denial{status: http.StatusBadRequest, code: "invalid_grant", outcome: answer.Outcome.String(), clause: answer.Clause}
+			if answer.Outcome == consent.ChainTooOld {
+				d = tooOld(answer.State)
+			}
+			n.Outcome, n.Clause = d.outcome, d.clause
+			if err := g.note(ctx, s, n); err != nil {
+				return unavailable(err)
+			}
+			return d
+		}
+		if s, err = newSession(answer.Patient, access); err != nil {
+			return unavailable(err)
+		}
+		s.need = need
+		if len(document) > plainDocument {
+			if document, err = access.MarshalJSON(); err != nil { // without white space
+				return unavailable(err)
+			}
+		}
+		n.Outcome = fhir.Permitted
+		s.standing.Store(&standing{version, enrollments, now, min(s.expires(), now+tokenLife, now+g.MaxAge-answer.State.Age+1), answer.State.Block})
+		if begun, err = g.begin(ctx, s, document, n); err != nil {
 			return unavailable(err)
 		}
 	}
-	n.Outcome = fhir.Permitted
-	s.standing.Store(&standing{version, enrollments, now, min(s.expires(), now+tokenLife, now+g.MaxAge-answer.State.Age+1), answer.State.Block})
-	if err := g.begin(ctx, s, document, n); err != nil {
-		return unavailable(err)
-	}
+	g.metrics.decisions.WithLabelValues(consent.Permit.String()).Inc()
 	servedOf(ctx).outcome = n.Outcome
 	kind := "DPoP"
 	if s.bearer() {
