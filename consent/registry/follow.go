@@ -341,7 +341,7 @@ func (f *follower) common(ctx context.Context, r *rpc.Client, p position, h *hea
 		case len(same) == 0:
 			below = blocks[len(blocks)-1].Number - 1
 			continue
-		case highest < p.Number && below == highest && same[0] == blocks[0]:
+		case highest < p.Number && same[0].Number == highest:
 			return position{}, fmt.Errorf("%w: its latest block is %d, and the copy has %d", errBehind, uint64(h.Number), p.Number)
 		}
 		return position{Block: same[0]}, nil

@@ -603,6 +603,35 @@ func TestMirrorEndpoints(t *testing.T) {
 	})
 }
 
+// TestMirrorShorterChain: while the copy has but some of the blocks, a chain
+// that a reorganisation made shorter is not taken for one that is behind.
+func TestMirrorShorterChain(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	l.mineEmpty(200)
+	m := copyOf(t, l.network(1))
+	reached := func() uint64 {
+		status, err := m.Status(t.Context())
+		if !errors.Is(err, registry.ErrNoCopy) {
+			t.Fatal(err)
+		}
+		return status.Block.Number
+	}
+	for calls := 1; reached() == 0; calls++ {
+		l.set(func(l *ledger) { l.calls, l.fails = 0, calls })
+		if err := m.CatchUp(limited(t)); err == nil {
+			t.Fatal("it was not cut off")
+		}
+	}
+	l.set(func(l *ledger) { l.fails = 0 })
+	l.drop(l.length() - int(reached()) + 5)
+	l.mine(anchoring(t, 0))
+	catchUp(t, m)
+	if state := stateOf(t, m, needs(1)); state.Block != uint64(l.length()-1) || state.Anchored[filler("root", 0)] == 0 {
+		t.Errorf("it is of block %d of %d: %v", state.Block, l.length()-1, state.Anchored)
+	}
+}
+
 // TestMirrorRetiredContract: what does not prove itself is not forgotten again
 // once it was confirmed, however often it comes and goes after that.
 func TestMirrorRetiredContract(t *testing.T) {
