@@ -32,11 +32,11 @@ import (
 // What a Client takes of an answer, and how long it waits. A data holder that
 // was never seen before may be anybody.
 const (
-	maxAnswer     = 64 << 20         // bytes of one answer
+	maxAnswer     = 64 << 20         // bytes of one answer that is kept
 	maxTaken      = 8 << 30          // bytes of all answers to one client
 	maxPages      = 10_000           // of one search
 	headerLimit   = time.Minute      // until an answer begins
-	answerLimit   = 5 * time.Minute  // for one answer, its body included
+	answerLimit   = 5 * time.Minute  // for one answer, and for each maxEntry bytes of it
 	retryAttempts = 4                // of one request where the other side is busy
 	retryWait     = 30 * time.Second // for one request, in all
 	dpopType      = "dpop+jwt"
@@ -127,7 +127,6 @@ func NewClient(base string) (*Client, error) {
 		base: u, signer: signer, binding: common.Hash(thumbprint),
 		http: &http.Client{
 			Transport:     transport,
-			Timeout:       answerLimit,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
@@ -149,9 +148,9 @@ type SMARTConfiguration struct {
 // SMARTConfiguration asks the gateway what it is. The error says where it is no
 // gateway of this protocol, or not the one at this URL.
 func (c *Client) SMARTConfiguration(ctx context.Context) (*SMARTConfiguration, error) {
-	body, err := c.persist(ctx, func() (*http.Request, error) {
+	body, err := all(c.persist(ctx, func() (*http.Request, error) {
 		return c.request(ctx, http.MethodGet, c.base.JoinPath(".well-known", "smart-configuration"), "", "application/json")
-	})
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +185,7 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 		return c.token, nil
 	}
 	endpoint := c.base.JoinPath("token")
-	body, err := c.persist(ctx, func() (*http.Request, error) {
+	body, err := all(c.persist(ctx, func() (*http.Request, error) {
 		access, err := c.Access(ctx, c.binding)
 		if err != nil {
 			return nil, err
@@ -206,7 +205,7 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 			err = c.prove(r, "")
 		}
 		return r, err
-	})
+	}))
 	if err != nil {
 		return Token{}, err
 	}
@@ -287,21 +286,6 @@ func (c *Client) Audit(ctx context.Context, from uint64) (*consent.AuditDocument
 
 const fhirJSON = "application/fhir+json"
 
-// page is what of a Bundle is read.
-type page struct {
-	ResourceType string `json:"resourceType"`
-	Link         []struct {
-		Relation string `json:"relation"`
-		URL      string `json:"url"`
-	} `json:"link"`
-	Entry []struct {
-		Resource json.RawMessage `json:"resource"`
-		Search   struct {
-			Mode string `json:"mode"`
-		} `json:"search"`
-	} `json:"entry"`
-}
-
 func (c *Client) pages(ctx context.Context, at *url.URL, each func(Resource) error) (int, error) {
 	seen := make(map[string]bool)
 	for n := 1; ; n++ {
@@ -312,57 +296,64 @@ func (c *Client) pages(ctx context.Context, at *url.URL, each func(Resource) err
 			return n - 1, errors.New("its pages lead back to one that was read")
 		}
 		seen[at.String()] = true
-		body, err := c.get(ctx, at, fhirJSON)
+		body, err := c.ask(ctx, at, fhirJSON)
 		if err != nil {
 			return n - 1, err
 		}
-		var p page
-		if err := json.Unmarshal(body, &p); err != nil || p.ResourceType != "Bundle" {
-			return n - 1, errors.New("it answers a search with what is no Bundle")
+		next, err := c.page(body, each)
+		if err != nil || next == "" {
+			return n, err
 		}
-		for _, entry := range p.Entry {
-			if entry.Search.Mode == "outcome" || len(entry.Resource) == 0 {
-				continue
-			}
-			r, err := resource(entry.Resource)
-			if r.Type == "OperationOutcome" {
-				continue
-			}
-			if err == nil {
-				err = each(r)
-			}
-			if err != nil {
-				return n, err
-			}
-		}
-		next := ""
-		for _, link := range p.Link {
-			if link.Relation == "next" {
-				next = link.URL
-			}
-		}
-		if next == "" {
-			return n, nil
-		}
-		if at, err = c.within(next); err != nil {
+		if at, err = url.Parse(next); err != nil {
 			return n, err
 		}
 	}
 }
 
+// page calls each with the resources of one answer, as they come, and gives the
+// URL of the next page, or none.
+func (c *Client) page(body io.ReadCloser, each func(Resource) error) (next string, err error) {
+	page, err := newSearchset(body, c.within)
+	if err != nil {
+		return "", err
+	}
+	defer page.close()
+	for {
+		e, err := page.read()
+		if err == io.EOF {
+			return page.next, nil
+		} else if err != nil {
+			return "", err
+		}
+		if e.Search.Mode == "outcome" || len(e.Resource) == 0 {
+			continue
+		}
+		r, err := resource(e.Resource)
+		if r.Type == "OperationOutcome" {
+			continue
+		}
+		if err == nil {
+			err = each(r)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
 // within reads a link to a page, which has to lead to where the token is for.
-func (c *Client) within(link string) (*url.URL, error) {
+func (c *Client) within(link string) (string, error) {
 	u, err := url.Parse(link)
 	if err != nil {
-		return nil, fmt.Errorf("its link to the next page, %s, is no URL", consent.Quote(link))
+		return "", fmt.Errorf("its link to the next page, %s, is no URL", consent.Quote(link))
 	}
 	folder := *c.base
 	folder.Path += "/"
 	if u = folder.ResolveReference(u); u.Scheme != c.base.Scheme || u.Host != c.base.Host || u.User != nil || !strings.HasPrefix(u.Path, c.base.Path+"/") && u.Path != c.base.Path {
-		return nil, fmt.Errorf("its link to the next page leads elsewhere, to %s", consent.Quote(u.Host+u.Path))
+		return "", fmt.Errorf("its link to the next page leads elsewhere, to %s", consent.Quote(u.Host+u.Path))
 	}
 	u.Fragment = ""
-	return u, nil
+	return u.String(), nil
 }
 
 func resource(text []byte) (Resource, error) {
@@ -384,8 +375,29 @@ func resourceType(name string) bool {
 		strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
 }
 
-// get asks with the token, and with a new one where it does not count any more.
+// get reads what is there.
 func (c *Client) get(ctx context.Context, at *url.URL, accept string) ([]byte, error) {
+	return all(c.ask(ctx, at, accept))
+}
+
+// all reads an answer to its end.
+func all(answer io.ReadCloser, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	body, err := io.ReadAll(io.LimitReader(answer, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("its answer breaks off: %w", err)
+	case len(body) > maxAnswer:
+		return nil, fmt.Errorf("one answer of it is longer than %d bytes", maxAnswer)
+	}
+	return body, nil
+}
+
+// ask asks with the token, and with a new one where it does not count any more.
+func (c *Client) ask(ctx context.Context, at *url.URL, accept string) (io.ReadCloser, error) {
 	for fresh := false; ; fresh = true {
 		token, err := c.Token(ctx)
 		if err != nil {
@@ -446,14 +458,14 @@ func (c *Client) prove(r *http.Request, token string) error {
 // persist sends a request, made anew each time, until it is answered: again with
 // the nonce that the proof is to have, and after a pause where the data holder
 // is busy.
-func (c *Client) persist(ctx context.Context, make func() (*http.Request, error)) ([]byte, error) {
+func (c *Client) persist(ctx context.Context, make func() (*http.Request, error)) (io.ReadCloser, error) {
 	waited, nonces := time.Duration(0), 0
 	for attempt := 1; ; attempt++ {
 		r, err := make()
 		if err != nil {
 			return nil, err
 		}
-		body, header, err := c.send(r)
+		body, header, err := c.send(ctx, r)
 		refused, ok := errors.AsType[*RefusedError](err)
 		if !ok {
 			return body, err
@@ -497,35 +509,81 @@ func retryAfter(header http.Header, attempt int) time.Duration {
 	return time.Duration(attempt) * time.Second / 2
 }
 
-// send sends one request and reads its answer.
-func (c *Client) send(r *http.Request) ([]byte, http.Header, error) {
-	answer, err := c.http.Do(r)
+// send sends one request, and gives the answer if it is what was asked for.
+func (c *Client) send(ctx context.Context, r *http.Request) (io.ReadCloser, http.Header, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	body := &answerBody{client: c, ctx: ctx, end: cancel, limit: time.AfterFunc(answerLimit, func() { cancel(errSlow) })}
+	answer, err := c.http.Do(r.WithContext(ctx))
 	if err != nil {
+		body.release()
 		if failed, ok := errors.AsType[*url.Error](err); ok {
 			err = failed.Err // without the URL, which may tell what was searched for
 		}
-		return nil, nil, &unansweredError{err}
+		return nil, nil, &unansweredError{body.cause(err)}
 	}
-	defer answer.Body.Close()
+	body.ReadCloser = answer.Body
 	if nonce := answer.Header.Get("DPoP-Nonce"); nonce != "" && len(nonce) <= 1024 {
 		c.nonce = nonce
 	}
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
-	c.taken += uint64(len(body))
-	switch {
-	case err != nil:
-		return nil, nil, fmt.Errorf("its answer breaks off: %w", err)
-	case len(body) > maxAnswer:
-		return nil, nil, fmt.Errorf("one answer of it is longer than %d bytes", maxAnswer)
-	case c.taken > maxTaken:
-		return nil, nil, fmt.Errorf("its answers are longer than %d bytes together", uint64(maxTaken))
-	case answer.StatusCode != http.StatusOK:
-		return nil, answer.Header, refusal(answer, body)
+	if answer.StatusCode != http.StatusOK {
+		text, err := all(body, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, answer.Header, refusal(answer, text)
 	}
 	if kind, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type")); err != nil || kind != "application/json" && kind != fhirJSON {
+		body.Close()
 		return nil, nil, fmt.Errorf("it answers with %s, not with JSON", consent.Quote(answer.Header.Get("Content-Type")))
 	}
 	return body, answer.Header, nil
+}
+
+// answerBody is the body of an answer, which may take its time for so many bytes,
+// but not for ever.
+type answerBody struct {
+	io.ReadCloser
+	client *Client
+	ctx    context.Context
+	end    context.CancelCauseFunc
+	limit  *time.Timer
+	since  int // bytes, since the time was last renewed
+}
+
+var errSlow = errors.New("its answer takes too long")
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.client.taken += uint64(n)
+	if b.client.taken > maxTaken {
+		return n, fmt.Errorf("its answers are longer than %d bytes together", uint64(maxTaken))
+	}
+	if b.since += n; b.since > maxEntry {
+		b.since = 0
+		b.limit.Reset(answerLimit)
+	}
+	if err != nil && err != io.EOF {
+		err = b.cause(err)
+	}
+	return n, err
+}
+
+// cause is why nothing more comes.
+func (b *answerBody) cause(err error) error {
+	if context.Cause(b.ctx) == errSlow {
+		return errSlow
+	}
+	return err
+}
+
+func (b *answerBody) release() {
+	b.limit.Stop()
+	b.end(nil)
+}
+
+func (b *answerBody) Close() error {
+	defer b.release()
+	return b.ReadCloser.Close()
 }
 
 // unansweredError is a request without an answer. What the system says of it may

@@ -206,6 +206,52 @@ func TestClientPages(t *testing.T) {
 	}
 }
 
+// TestClientTakesLongAnswers: a Bundle may be longer than anything that is kept in
+// memory, since it is read entry by entry. One entry may not.
+func TestClientTakesLongAnswers(t *testing.T) {
+	const entries, size = 9, 8 << 20 // 72 MiB
+	text := strings.Repeat("x", size)
+	entry := func(id string, texts int) string {
+		return fmt.Sprintf(`{"resource":{"resourceType":"Observation","id":%q,"note":[{"text":"%s"}]}}`, id, strings.Repeat(text, texts))
+	}
+	s := newStranger(t)
+	s.serve("GET /Patient/p1/$everything", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, `{"resourceType":"Bundle","type":"searchset"`)
+		for i := range entries {
+			io.WriteString(w, map[bool]string{true: `,"entry":[`, false: `,`}[i == 0]+entry(fmt.Sprint("o", i), 1))
+		}
+		io.WriteString(w, `],"link":[{"relation":"self","url":"x"}]}`)
+	})
+	s.serve("GET /Observation", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, bundle("", entry("a", 3))) })
+	c := s.client()
+	var got int
+	pages, err := c.Everything(t.Context(), func(r gateway.Resource) error {
+		if r.ID == fmt.Sprint("o", got) && len(r.JSON) > size {
+			got++
+		}
+		return nil
+	})
+	if err != nil || pages != 1 || got != entries {
+		t.Errorf("%d entries in %d pages, %v", got, pages, err)
+	}
+	if got, err := ids(t, c); err == nil || !strings.Contains(err.Error(), "longer than") || len(got) > 0 {
+		t.Errorf("a long entry gives %v, %v", got, err)
+	}
+}
+
+// TestClientTakesWhatCame: an answer that breaks off is an error, after what came
+// of it.
+func TestClientTakesWhatCame(t *testing.T) {
+	s := newStranger(t)
+	s.serve("GET /Observation", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		reply(w, http.StatusOK, `{"resourceType":"Bundle","entry":[`+observation("a")+`,`)
+	})
+	if got, err := ids(t, s.client()); len(got) != 1 || err == nil || !strings.Contains(err.Error(), "breaks off") {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // TestClientRefusesHostileAnswers: what a data holder may answer, and what
 // becomes of it.
 func TestClientRefusesHostileAnswers(t *testing.T) {
@@ -233,6 +279,16 @@ func TestClientRefusesHostileAnswers(t *testing.T) {
 			reply(w, 200, bundle("", `{"resource":{"resourceType":"Observation\u001b[2J","id":"a"}}`))
 		}},
 		{"id that is a path", "no FHIR resource", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, bundle("", observation("../x"))) }},
+		{"hostile member", "strict JSON at byte", func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, 200, `{"resourceType":"Bundle","\u009b\u202e":1,"\u009b\u202e":2}`)
+		}},
+		{"hostile entry", "no entry of FHIR", func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, 200, bundle("", `{"search":"\u009b\u202e"}`))
+		}},
+		{"hostile link", "no links of FHIR", func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, 200, `{"resourceType":"Bundle","link":"\u009b\u202e"}`)
+		}},
+		{"no object", "no Bundle", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, `[`+bundle("")+`]`) }},
 		{"no bundle", "no Bundle", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, `{"resourceType":"Patient"}`) }},
 		{"cut", "breaks off", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
@@ -251,7 +307,7 @@ func TestClientRefusesHostileAnswers(t *testing.T) {
 			s.serve("GET /Observation", c.answer)
 			s.mux.HandleFunc("/elsewhere", func(http.ResponseWriter, *http.Request) { t.Error("the client went elsewhere") })
 			got, err := ids(t, s.client())
-			if err == nil || len(got) > 0 || !strings.Contains(err.Error(), c.want) {
+			if err == nil || len(got) > 0 || !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\u009b\u202e") {
 				t.Errorf("it gives %v, %v: want an error with %q", got, err, c.want)
 			}
 		})

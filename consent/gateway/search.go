@@ -287,7 +287,7 @@ func (w *walk) page(ctx context.Context, at cursor) (next string, err error) {
 				break
 			}
 			if err != nil {
-				return "", err
+				return "", fmt.Errorf("%w: %w", errUpstream, err)
 			}
 			if index < at.Skip || len(e.Resource) == 0 || w.more != nil && !w.query.Includes {
 				continue

@@ -16,7 +16,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/assent-wallet/assent/consent/fhir"
 )
@@ -40,7 +39,6 @@ type upstream struct {
 
 // Limits of what the FHIR server may answer.
 const (
-	maxEntry      = 16 << 20    // bytes of a resource, or of an entry of a Bundle
 	maxLink       = 4 << 10     // bytes of a link to the next page
 	upstreamLimit = time.Minute // for one answer, its body included
 	upstreamIdle  = 512         // connections
@@ -151,51 +149,6 @@ func whole(answer *http.Response) ([]byte, error) {
 	return body, nil
 }
 
-// searchset is an answer to a search that is read entry by entry, so that none
-// of it stays in memory.
-type searchset struct {
-	upstream *upstream
-	body     io.ReadCloser
-	rest     *allowance
-	dec      *jsontext.Decoder
-	state    searchsetState
-	isBundle bool
-	seen     bool // an entry was read
-
-	meta []byte // of the Bundle, where it stood before the entries
-	next string // path and query of the next page relative to the base; known at the end
-}
-
-type searchsetState int
-
-const (
-	atMembers searchsetState = iota
-	atEntries
-	atEnd
-)
-
-// allowance lets so many bytes through until it is renewed: an answer may be
-// endless, one entry of it not.
-type allowance struct {
-	from io.Reader
-	left int
-}
-
-var errEntry = fmt.Errorf("an entry is longer than %d bytes", maxEntry)
-
-func (a *allowance) Read(p []byte) (int, error) {
-	if a.left <= 0 {
-		return 0, errEntry
-	}
-	n, err := a.from.Read(p[:min(len(p), a.left)])
-	a.left -= n
-	return n, err
-}
-
-// errNoSearch is for a page that is not there: of a type that the server does not
-// have, or one that is over.
-var errNoSearch = fmt.Errorf("%w: it answers a search with %d", errUpstream, http.StatusNotFound)
-
 // search asks for a page of a search. Whoever has it closes it.
 func (u *upstream) search(ctx context.Context, path string) (*searchset, error) {
 	answer, err := u.send(ctx, http.MethodGet, path, nil, "")
@@ -209,124 +162,16 @@ func (u *upstream) search(ctx context.Context, path string) (*searchset, error) 
 		}
 		return nil, fmt.Errorf("%w: it answers a search with %s", errUpstream, answer.Status)
 	}
-	p := &searchset{upstream: u, body: answer.Body, rest: &allowance{answer.Body, maxEntry}}
-	p.dec = jsontext.NewDecoder(p.rest)
-	if token, err := p.dec.ReadToken(); err != nil || token.Kind() != '{' {
-		p.close()
-		return nil, fmt.Errorf("%w: it answers a search with what is no Bundle", errUpstream)
-	}
-	return p, nil
-}
-
-func (p *searchset) close() {
-	_, _ = io.CopyN(io.Discard, p.body, 64<<10) // so that the connection serves again
-	p.body.Close()
-}
-
-// entry is one of a Bundle.
-type entry struct {
-	Resource jsontext.Value `json:"resource"`
-	Search   struct {
-		Mode string `json:"mode"`
-	} `json:"search"`
-}
-
-// read gives the next entry, or io.EOF after the last one.
-func (p *searchset) read() (entry, error) {
-	for {
-		e, more, err := p.step()
-		switch {
-		case err == io.EOF && p.state != atEnd:
-			return entry{}, fmt.Errorf("%w: its Bundle is cut short", errUpstream)
-		case err != nil && err != io.EOF:
-			return entry{}, fmt.Errorf("%w: its Bundle cannot be read: %w", errUpstream, err)
-		case err == io.EOF && !p.isBundle:
-			return entry{}, fmt.Errorf("%w: it answers a search with what is no Bundle", errUpstream)
-		case err != nil || !more:
-			return e, err
-		}
-	}
-}
-
-// step reads on. more tells that it has come to no entry yet.
-func (p *searchset) step() (e entry, more bool, err error) {
-	p.rest.left = maxEntry
-	switch p.state {
-	case atEnd:
-		return entry{}, false, io.EOF
-	case atEntries:
-		if p.dec.PeekKind() == ']' {
-			p.state = atMembers
-			_, err := p.dec.ReadToken()
-			return entry{}, true, err
-		}
-		text, err := p.dec.ReadValue()
-		if err != nil {
-			return entry{}, false, err
-		}
-		p.seen = true
-		if err := json.Unmarshal(text, &e); err != nil {
-			return entry{}, false, err
-		}
-		return e, false, nil
-	}
-	name, err := p.dec.ReadToken()
+	page, err := newSearchset(answer.Body, u.rebase)
 	if err != nil {
-		return entry{}, false, err
+		return nil, fmt.Errorf("%w: %w", errUpstream, err)
 	}
-	if name.Kind() == '}' {
-		p.state = atEnd
-		return entry{}, true, nil
-	}
-	switch name.String() {
-	case "entry":
-		if p.dec.PeekKind() != '[' {
-			return entry{}, false, errors.New("its entries are no list")
-		}
-		_, err := p.dec.ReadToken()
-		p.state = atEntries
-		return entry{}, true, err
-	case "resourceType":
-		kind, err := p.dec.ReadToken()
-		p.isBundle = err == nil && kind.Kind() == '"' && kind.String() == "Bundle"
-		return entry{}, true, err
-	case "meta":
-		meta, err := p.dec.ReadValue()
-		p.meta = bytes.Clone(meta)
-		if err == nil && p.seen && bytes.Contains(meta, []byte("security")) {
-			return entry{}, false, errors.New("its labels stand after what they label")
-		}
-		return entry{}, true, err
-	case "link":
-		links, err := p.dec.ReadValue()
-		if err != nil {
-			return entry{}, false, err
-		}
-		return entry{}, true, p.readLinks(links)
-	}
-	return entry{}, true, p.dec.SkipValue()
+	return page, nil
 }
 
-func (p *searchset) readLinks(text []byte) error {
-	var links []struct {
-		Relation string `json:"relation"`
-		URL      string `json:"url"`
-	}
-	if err := json.Unmarshal(text, &links); err != nil {
-		return err
-	}
-	for _, link := range links {
-		if link.Relation != "next" {
-			continue
-		}
-		next, err := p.upstream.rebase(link.URL)
-		if err != nil {
-			return err
-		}
-		p.next = next
-	}
-	return nil
-}
+// errNoSearch is for a page that is not there: of a type that the server does not
+// have, or one that is over.
+var errNoSearch = fmt.Errorf("%w: it answers a search with %d", errUpstream, http.StatusNotFound)
 
 // rebase reads a link to another page. Whatever host it names, as a server
 // behind a proxy names its own, the gateway asks the one that it knows; and
