@@ -646,7 +646,10 @@ func (f *follower) standsStill(h *header) bool {
 	return !f.client.network.OnDemand && time.Since(time.Unix(int64(h.Timestamp), 0)) > standstill
 }
 
-const insertEntry = "INSERT INTO entries (key, block, time, proof) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO "
+const (
+	insertEntry = "INSERT INTO entries (key, block, time, proof) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO "
+	provenNow   = "UPDATE SET proof = excluded.proof WHERE entries.proof <> excluded.proof" // as it may not have been before
+)
 
 // commit puts a change into the copy, entries and position in one transaction.
 // asked is when the endpoint was asked that the copy is level with now, zero if
@@ -761,7 +764,7 @@ func (f *follower) keep(ctx context.Context, entries []entry) error {
 			if !f.proven(e) {
 				continue
 			}
-			done, err := tx.ExecContext(ctx, insertEntry+"NOTHING", e.key, int64(e.block), int64(e.time), e.proof)
+			done, err := tx.ExecContext(ctx, insertEntry+provenNow, e.key, int64(e.block), int64(e.time), e.proof)
 			if err != nil {
 				return err
 			}

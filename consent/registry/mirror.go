@@ -431,15 +431,14 @@ func (m *Mirror) proven(e entry) bool {
 	return false
 }
 
-// take keeps an entry that was handed over. Where it is there, nothing changes:
-// a secret that is on chain is known to everybody, and may come any number of
-// times.
+// take keeps an entry that was handed over, and that proves itself. Where it is
+// there with this proof, nothing changes: a secret that is on chain is known to
+// everybody, and may come any number of times.
 func (m *Mirror) take(ctx context.Context, e entry) error {
 	var version uint64
 	var taken int64
 	err := m.db.Change(ctx, func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, "INSERT INTO entries (key, block, time, proof) VALUES ($1, 0, $2, $3) ON CONFLICT (key) DO NOTHING",
-			e.key, time.Now().Unix(), e.proof)
+		done, err := tx.ExecContext(ctx, insertEntry+provenNow, e.key, 0, time.Now().Unix(), e.proof)
 		if err != nil {
 			return err
 		}

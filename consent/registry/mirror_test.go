@@ -856,6 +856,34 @@ func TestMirrorPostsWhatIsProven(t *testing.T) {
 	}
 }
 
+// TestMirrorTakesProofLater: a retirement that came by way of another contract,
+// so that its signature was not to be seen, is posted once that is handed over.
+func TestMirrorTakesProofLater(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	l.mineEmpty(1)
+	n := l.network(1)
+	m := copyOf(t, n)
+	l.mine(retiring(t, 0))
+	l.set(func(l *ledger) { clear(l.sent) })
+	catchUp(t, m)
+	l.drop(1)
+	l.mineEmpty(2)
+	following(t, m)
+	eventually(t, "the new chain", func() bool { return stateOf(t, m, needs(1)).Block == 3 })
+	if s, err := m.Status(t.Context()); err != nil || s.Unposted != nil {
+		t.Errorf("without a signature: %+v, %v", s, err)
+	}
+	retirement := consent.Retirement{Account: account(0)}
+	if proven, err := m.Retire(limited(t), retirement, sign(t, keys[0], retirement.Digest(consent.Domain{ChainID: n.ChainID, Registry: registry.Address}))); !proven || err != nil {
+		t.Fatal(proven, err)
+	}
+	eventually(t, "why it is not posted", func() bool {
+		s, err := m.Status(t.Context())
+		return err == nil && errors.Is(s.Unposted, registry.ErrNoPayer)
+	})
+}
+
 // TestMirrorNobodyPays: that something cannot be posted is told, and in the way
 // of nothing.
 func TestMirrorNobodyPays(t *testing.T) {
