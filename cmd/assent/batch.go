@@ -14,7 +14,10 @@ import (
 	"github.com/assent-wallet/assent/wallet"
 )
 
-const problemsSaid = 20 // to a person; --json lists all
+const (
+	problemsSaid   = 20 // to a person; --json lists all
+	templateFormat = "csv"
+)
 
 type batchOptions struct {
 	consentOptions
@@ -43,17 +46,22 @@ command, and gives the same bytes; what a reference was given for is never given
   assent batch study.csv --yes --accept-risk any-holder --out study.grants.ndjson
   assent batch revoke study.csv`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if o.template != "" || o.schema {
-				return noArgs(cmd, args)
+			switch {
+			case o.template == "" && !o.schema:
+				return exactly(1, "one file, or - for standard input")(cmd, args)
+			case o.template == templateFormat && len(args) == 1: // as in --template ndjson
+				return nil
 			}
-			return exactly(1, "one file, or - for standard input")(cmd, args)
+			return noArgs(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case o.schema:
 				return o.document(rowSchema)
+			case o.template != "" && len(args) == 1:
+				return o.printTemplate(args[0])
 			case o.template != "":
-				return o.printTemplate()
+				return o.printTemplate(o.template)
 			case o.out != "" && o.outDir != "":
 				return usagef("--out and --out-dir are two places for the same grants: give one of them")
 			case o.json && !o.dryRun && o.out == "" && o.outDir == "":
@@ -64,7 +72,7 @@ command, and gives the same bytes; what a reference was given for is never given
 	}
 	flags := c.Flags()
 	flags.StringVar(&o.template, "template", "", "print an example to begin with: csv or ndjson")
-	flags.Lookup("template").NoOptDefVal = "csv"
+	flags.Lookup("template").NoOptDefVal = templateFormat // so that a value after a space comes as an argument
 	flags.BoolVar(&o.schema, "schema", false, "print the JSON Schema of a row of NDJSON")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "check all rows, say what they would give, and sign nothing")
 	flags.StringVar(&o.out, "out", "", "write the grants to this file, one per line")

@@ -18,10 +18,10 @@ var (
 	templateJSON string
 )
 
-func (o *batchOptions) printTemplate() error {
-	template, known := map[string]string{"csv": templateCSV, "ndjson": templateJSON}[o.template]
+func (o *batchOptions) printTemplate(format string) error {
+	template, known := map[string]string{"csv": templateCSV, "ndjson": templateJSON}[format]
 	if !known {
-		return usagef("--template=%s: want csv or ndjson", o.template)
+		return usagef("--template=%s: want csv or ndjson", format)
 	}
 	_, err := fmt.Fprint(o.stdout, template)
 	return err

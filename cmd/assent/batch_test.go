@@ -410,6 +410,7 @@ func TestBatchTemplate(t *testing.T) {
 	for line, want := range map[string]string{
 		`{` + good + `}`: "oneOf",
 		`{` + good + `,"for":"1d","until":"2028-01-01"}`:   "oneOf",
+		`{` + good + `,"for":"","until":""}`:               "oneOf",
 		`{` + good + `,"for":"1d","x":1}`:                  "additionalProperties",
 		`{"grantee":"b","for":"1d"}`:                       "required",
 		`{` + good + `,"for":"1d","handoffs":256}`:         "maximum",
@@ -426,6 +427,18 @@ func TestBatchTemplate(t *testing.T) {
 		}
 		if rows, err := resolved(t, line); err == nil && rows[0].Draft != nil {
 			t.Errorf("%s is no row by the schema, and is taken", line)
+		}
+	}
+	// An empty text stands for a member that is not there.
+	for _, line := range []string{
+		`{` + good + `,"for":"","until":"2028-01-01"}`, `{` + good + `,"for":"1d","until":"","from":"","holder":""}`,
+	} {
+		line = strings.Replace(line, `"b"`, `"0x00000000000000000000000000000000000000b1"`, 1)
+		if wrong := against(t, schema, line); len(wrong) > 0 {
+			t.Errorf("%s is no row by the schema: %q", line, wrong)
+		}
+		if rows, err := resolved(t, line); err != nil || rows[0].Draft == nil {
+			t.Errorf("%s is not taken: %v, %v", line, rows, err)
 		}
 	}
 }
