@@ -88,16 +88,14 @@ type Client struct {
 	signer  jose.Signer
 	binding common.Hash
 	nonce   string // what the data holder wants in the next proof (RFC 9449, section 8)
-	token   Token
+	token   token
 	taken   uint64 // bytes of answers so far
 }
 
-// Token is what an access was exchanged for.
-type Token struct {
-	Access  string // the token itself
-	Type    string // DPoP
-	Scope   string // SMART v2 scopes, space separated
-	Patient string // logical id
+// token is what an access was exchanged for.
+type token struct {
+	text    string // empty: none
+	patient string // logical id
 }
 
 // NewClient makes a client, with a fresh key, for the gateway at a base URL
@@ -179,9 +177,9 @@ func (c *Client) SMARTConfiguration(ctx context.Context) (*SMARTConfiguration, e
 	return &SMARTConfiguration{holder, consent.Domain{ChainID: said.Assent.ChainID, Registry: registry}}, nil
 }
 
-// Token exchanges an access for a token (RFC 8693), unless the client has one.
-func (c *Client) Token(ctx context.Context) (Token, error) {
-	if c.token.Access != "" {
+// exchange exchanges an access for a token (RFC 8693), unless the client has one.
+func (c *Client) exchange(ctx context.Context) (token, error) {
+	if c.token.text != "" {
 		return c.token, nil
 	}
 	endpoint := c.base.JoinPath("token")
@@ -207,21 +205,20 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 		return r, err
 	}))
 	if err != nil {
-		return Token{}, err
+		return token{}, err
 	}
 	var answer struct {
 		AccessToken string `json:"access_token"`
 		TokenType   string `json:"token_type"`
-		Scope       string `json:"scope"`
 		Patient     string `json:"patient"`
 	}
 	switch err := json.Unmarshal(body, &answer); {
 	case err != nil || answer.AccessToken == "" || strings.Trim(answer.AccessToken, tokenLetters) != "":
-		return Token{}, errors.New("it answers with no token where a token was to be")
+		return token{}, errors.New("it answers with no token where a token was to be")
 	case !strings.EqualFold(answer.TokenType, "DPoP"):
-		return Token{}, fmt.Errorf("it answers with a token of type %s, which is not bound to this session's key", consent.Quote(answer.TokenType))
+		return token{}, fmt.Errorf("it answers with a token of type %s, which is not bound to this session's key", consent.Quote(answer.TokenType))
 	}
-	c.token = Token{answer.AccessToken, "DPoP", answer.Scope, answer.Patient}
+	c.token = token{answer.AccessToken, answer.Patient}
 	return c.token, nil
 }
 
@@ -246,26 +243,29 @@ func (c *Client) Search(ctx context.Context, query string, each func(Resource) e
 
 // Everything does so with all that a token opens (FHIR R4, Patient/$everything).
 func (c *Client) Everything(ctx context.Context, each func(Resource) error) (pages int, err error) {
-	token, err := c.Token(ctx)
+	patient, err := c.patient(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if !fhir.IsID(token.Patient) {
-		return 0, errors.New("it does not say with the token whose record it is")
+	return c.pages(ctx, c.base.JoinPath("Patient", patient, "$everything"), each)
+}
+
+// patient gives the logical id of whose record it is.
+func (c *Client) patient(ctx context.Context) (string, error) {
+	token, err := c.exchange(ctx)
+	if err == nil && !fhir.IsID(token.patient) {
+		err = errors.New("it does not say with the token whose record it is")
 	}
-	return c.pages(ctx, c.base.JoinPath("Patient", token.Patient, "$everything"), each)
+	return token.patient, err
 }
 
 // Person reads the Patient resource, for scopes that permit no search.
 func (c *Client) Person(ctx context.Context) (Resource, error) {
-	token, err := c.Token(ctx)
+	patient, err := c.patient(ctx)
 	if err != nil {
 		return Resource{}, err
 	}
-	if !fhir.IsID(token.Patient) {
-		return Resource{}, errors.New("it does not say with the token whose record it is")
-	}
-	body, err := c.get(ctx, c.base.JoinPath("Patient", token.Patient), fhirJSON)
+	body, err := c.get(ctx, c.base.JoinPath("Patient", patient), fhirJSON)
 	if err != nil {
 		return Resource{}, err
 	}
@@ -399,20 +399,20 @@ func all(answer io.ReadCloser, err error) ([]byte, error) {
 // ask asks with the token, and with a new one where it does not count any more.
 func (c *Client) ask(ctx context.Context, at *url.URL, accept string) (io.ReadCloser, error) {
 	for fresh := false; ; fresh = true {
-		token, err := c.Token(ctx)
+		shown, err := c.exchange(ctx)
 		if err != nil {
 			return nil, err
 		}
 		body, err := c.persist(ctx, func() (*http.Request, error) {
 			r, err := c.request(ctx, http.MethodGet, at, "", accept)
 			if err == nil {
-				r.Header.Set("Authorization", token.Type+" "+token.Access)
-				err = c.prove(r, token.Access)
+				r.Header.Set("Authorization", "DPoP "+shown.text)
+				err = c.prove(r, shown.text)
 			}
 			return r, err
 		})
 		if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Status == http.StatusUnauthorized && !fresh {
-			c.token = Token{}
+			c.token = token{}
 			continue
 		}
 		return body, err

@@ -324,8 +324,11 @@ func TestClientRefusesHostileTokens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStranger(t)
 			s.answer = func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, answer) }
-			if token, err := s.client().Token(t.Context()); err == nil {
-				t.Errorf("it takes %+v", token)
+			s.mux.HandleFunc("GET /Observation", func(_ http.ResponseWriter, r *http.Request) {
+				t.Errorf("it shows %q", r.Header.Get("Authorization"))
+			})
+			if _, err := ids(t, s.client()); err == nil {
+				t.Error("it takes it")
 			}
 		})
 	}
@@ -338,7 +341,7 @@ func TestClientDenied(t *testing.T) {
 	s.answer = func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusBadRequest, `{"error":"invalid_grant","error_description":"Revoked"}`)
 	}
-	_, err := s.client().Token(t.Context())
+	_, err := ids(t, s.client())
 	refused, ok := errors.AsType[*gateway.RefusedError](err)
 	if !ok || !refused.Denied() || refused.Reason != "Revoked" || refused.ChainTooOld() {
 		t.Errorf("a denial is %v", err)
@@ -347,7 +350,7 @@ func TestClientDenied(t *testing.T) {
 		w.Header().Set("Retry-After", "600")
 		reply(w, http.StatusServiceUnavailable, `{"error":"temporarily_unavailable","error_description":"ChainTooOld"}`)
 	}
-	_, err = s.client().Token(t.Context())
+	_, err = ids(t, s.client())
 	if refused, ok = errors.AsType[*gateway.RefusedError](err); !ok || refused.Denied() || !refused.ChainTooOld() {
 		t.Errorf("a chain that is too old is %v", err)
 	}
@@ -411,7 +414,7 @@ func TestClientCancelled(t *testing.T) {
 		w.Header().Set("Retry-After", "20")
 		reply(w, http.StatusTooManyRequests, `{}`)
 	}
-	if _, err := s.client().Token(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := s.client().Person(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("it says %v", err)
 	}
 }

@@ -95,7 +95,7 @@ func TestClientTakesNoSlowAnswers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				client.token.Access = "token"
+				client.token.text = "token"
 				client.http.Transport = answering(func(r *http.Request) *http.Response {
 					c.rest.Reader, c.rest.ctx = strings.NewReader(long), r.Context()
 					return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {fhirJSON}}, Body: io.NopCloser(c.rest), Request: r}

@@ -41,7 +41,7 @@ func (f *front) create(w http.ResponseWriter, r *http.Request, s *session, what 
 	if err := f.goOn(r.Context(), s, what); err != nil { // the body may have been slow to come
 		return err
 	}
-	if err := f.logWrite(w, r, s, what, nil); err != nil {
+	if err := f.logWrite(r, s, what, nil); err != nil {
 		return err
 	}
 	answer, err := f.write(r.Context(), http.MethodPost, kind, after.WithoutID(), "")
@@ -54,7 +54,7 @@ func (f *front) create(w http.ResponseWriter, r *http.Request, s *session, what 
 		return err
 	}
 	// Its id was not known before.
-	if err := f.logWrite(w, r, s, what, made); err != nil {
+	if err := f.logWrite(r, s, what, made); err != nil {
 		return err
 	}
 	location := f.public + "/" + made.Name()
@@ -82,7 +82,7 @@ func (f *front) update(w http.ResponseWriter, r *http.Request, s *session, what 
 	if err := f.goOn(r.Context(), s, what); err != nil {
 		return err
 	}
-	if err := f.logWrite(w, r, s, what, before); err != nil {
+	if err := f.logWrite(r, s, what, before); err != nil {
 		return err
 	}
 	answer, err := f.write(r.Context(), http.MethodPut, before.Name(), after.Raw(), etag(before.Version()))
@@ -112,7 +112,7 @@ func (f *front) delete(w http.ResponseWriter, r *http.Request, s *session, what 
 	if err := f.goOn(r.Context(), s, what); err != nil { // the FHIR server may have been slow
 		return err
 	}
-	if err := f.logWrite(w, r, s, what, before); err != nil {
+	if err := f.logWrite(r, s, what, before); err != nil {
 		return err
 	}
 	if _, err := f.write(r.Context(), http.MethodDelete, before.Name(), nil, etag(before.Version())); err != nil {
@@ -207,7 +207,7 @@ func (f *front) opens(ctx context.Context, s *session, name string) error {
 }
 
 // logWrite logs what is about to be written, or what was created.
-func (f *front) logWrite(w http.ResponseWriter, r *http.Request, s *session, what *asked, resource *fhir.Resource) error {
+func (f *front) logWrite(r *http.Request, s *session, what *asked, resource *fhir.Resource) error {
 	n := notice{Interaction: what.interaction, Target: what.target, Outcome: fhir.Permitted, Request: servedOf(r.Context()).id}
 	if resource != nil {
 		n.Resources = []string{resource.Name()}
