@@ -175,7 +175,7 @@ func (f *follower) look(ctx context.Context) []sight {
 		f.asking[i] = true
 		asked++
 		f.group.Go(func() {
-			s := sight{asked: time.Now()}
+			s := sight{asked: time.Now().Round(0)} // by the clock that goes on while the computer sleeps
 			s.err = f.client.try(ctx, i, registryCode, func(ctx context.Context, r *rpc.Client) (err error) {
 				s.head, err = head(ctx, r)
 				return err

@@ -714,6 +714,18 @@ func TestMirrorAge(t *testing.T) {
 	}
 }
 
+// TestMirrorAgeAsleep: the age counts by the clock on the wall. Go's monotonic
+// one, which a time has after " m=" in its text, stands still on Linux while the
+// computer sleeps.
+func TestMirrorAgeAsleep(t *testing.T) {
+	t.Parallel()
+	m := copyOf(t, newLedger().network(1))
+	catchUp(t, m)
+	if level := m.Level(); level.IsZero() || strings.Contains(level.String(), " m=") {
+		t.Errorf("the age counts from %s", level)
+	}
+}
+
 // TestMirrorFirst reads a long chain at a node that lists few blocks at once.
 func TestMirrorFirst(t *testing.T) {
 	t.Parallel()
