@@ -15,11 +15,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -748,6 +750,72 @@ func TestAttackLoad(t *testing.T) {
 			t.Errorf("others wait %s for them", took)
 		}
 	})
+	t.Run("many long bodies", func(t *testing.T) {
+		w := newWorld(t, t.TempDir()+"/gateway.db")
+		long := func() net.Conn {
+			connection, err := net.Dial("tcp", w.server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { connection.Close() })
+			fmt.Fprintf(connection, "POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
+				maxTokenRequest, strings.Repeat("x", shortExchange+1))
+			return connection
+		}
+		for range longByOne {
+			long()
+		}
+		poll(t, func() error {
+			w.long.Lock()
+			defer w.long.Unlock()
+			if w.long.taken != longByOne {
+				return fmt.Errorf("%d are there", w.long.taken)
+			}
+			return nil
+		})
+		one := long()
+		one.SetReadDeadline(time.Now().Add(bodyPatience / 2))
+		answer := make([]byte, 12)
+		if _, err := io.ReadFull(one, answer); err != nil || string(answer) != "HTTP/1.1 503" {
+			t.Errorf("one more long body of this client is read: %q, %v", answer, err)
+		}
+		// Others send long ones as before, and this client short ones.
+		w.session()
+		a := w.access(w.grant(address(w.clinic), laboratory), nil, laboratory)
+		text, err := a.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		padded := base64.RawURLEncoding.EncodeToString(append(text, bytes.Repeat([]byte(" "), 2*shortExchange)...))
+		for range longByOne + 1 {
+			if s := w.do(w.exchangeRequest(a, func(f url.Values, h http.Header) {
+				f.Set("subject_token", padded)
+				h.Set("X-Forwarded-For", "198.51.100.7")
+			})); s.status != http.StatusOK && s.outcome() != "Replayed" {
+				t.Errorf("%d %s", s.status, s.body)
+			}
+		}
+	})
+	t.Run("no place to take an access apart", func(t *testing.T) {
+		w := newWorld(t, t.TempDir()+"/gateway.db")
+		synctest.Test(t, func(t *testing.T) {
+			w.exchanges = make(chan struct{}, 1)
+			w.exchanges <- struct{}{}
+			r := httptest.NewRequest("POST", "/token", strings.NewReader("%"))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			answer := httptest.NewRecorder()
+			go w.ServeHTTP(answer, r)
+			synctest.Wait()
+			if answer.Body.Len() > 0 {
+				t.Errorf("it was taken apart without one: %s", answer.Body)
+			}
+			<-w.exchanges
+			synctest.Wait()
+			if !strings.Contains(answer.Body.String(), "BadRequest") {
+				t.Errorf("%d %s", answer.Code, answer.Body)
+			}
+		})
+	})
 	t.Run("requests that two servers read in two ways", func(t *testing.T) {
 		w := newWorld(t, t.TempDir()+"/gateway.db")
 		token, _ := w.session()
@@ -783,12 +851,12 @@ func TestAttackLoad(t *testing.T) {
 		w := newWorld(t, t.TempDir()+"/gateway.db")
 		health := w.request("GET", "/health", nil)
 		for i := range concurrent {
-			if !w.enter(fmt.Sprintf("192.0.2.%d", i%200)) {
+			if !w.places.enter(fmt.Sprintf("192.0.2.%d", i%200)) {
 				t.Fatalf("place %d is taken", i)
 			}
 		}
 		w.refused(w.do(health), 503, "", "Busy")
-		w.leave("192.0.2.0")
+		w.places.leave("192.0.2.0")
 		if s := w.do(health); s.status != http.StatusOK {
 			t.Errorf("%d %s", s.status, s.body)
 		}
@@ -796,15 +864,15 @@ func TestAttackLoad(t *testing.T) {
 	t.Run("too many of one", func(t *testing.T) {
 		w := newWorld(t, t.TempDir()+"/gateway.db")
 		for i := range concurrentByOne {
-			if !w.enter(fmt.Sprintf("2001:db8::%x", i)) {
+			if !w.places.enter(fmt.Sprintf("2001:db8::%x", i)) {
 				t.Fatalf("place %d is taken", i)
 			}
 		}
-		if w.enter("2001:db8::ffff") || !w.enter("2001:db8:0:1::1") {
+		if w.places.enter("2001:db8::ffff") || !w.places.enter("2001:db8:0:1::1") {
 			t.Error("a client takes the places of others, or gets none for others")
 		}
-		w.leave("2001:db8::1")
-		if !w.enter("2001:db8::ffff") {
+		w.places.leave("2001:db8::1")
+		if !w.places.enter("2001:db8::ffff") {
 			t.Error("a place is not given back")
 		}
 	})

@@ -84,12 +84,9 @@ type Gateway struct {
 	sessions  *lru.Cache[string, *session] // by id
 	proofKeys *lru.Cache[string, *proofKey]
 	limiters  *lru.Cache[string, *rate.Limiter] // by network address
+	places    *places                           // of requests
 	exchanges chan struct{}
-	places    struct { // of requests
-		sync.Mutex
-		taken int
-		by    map[string]int // client
-	}
+	long      *places // of long requests for a token
 
 	bodyPatience   time.Duration // how long a client may take to send a body
 	writePatience  time.Duration // how long it may take to receive what was written
@@ -146,7 +143,9 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		sessions:  lru.NewCache[string, *session](cachedSessions),
 		proofKeys: lru.NewCache[string, *proofKey](cachedKeys),
 		limiters:  lru.NewCache[string, *rate.Limiter](clients),
+		places:    newPlaces(concurrent, concurrentByOne),
 		exchanges: make(chan struct{}, exchanges),
+		long:      newPlaces(longExchanges, longByOne),
 
 		bodyPatience: bodyPatience, writePatience: writePatience, handedOverRoom: handedOverRoom,
 	}
@@ -162,7 +161,6 @@ func New(config Config, db *database.DB, ledger Ledger, key [32]byte) (*Gateway,
 		g.findPatient.Close()
 		return nil, err
 	}
-	g.places.by = make(map[string]int)
 	g.metrics = newMetrics(g)
 	go g.journal.run()
 	return g, nil

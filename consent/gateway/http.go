@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -31,9 +32,13 @@ const (
 	// bodyPatience is how long it may take to send a body.
 	bodyPatience = 15 * time.Second
 
-	// exchanges is how many accesses are taken apart and decided at once: each may
-	// take a few megabytes. Others, whose body has come, wait.
+	// exchanges is how many accesses are taken apart and decided at once. Others,
+	// whose body has come, wait.
 	exchanges = 128
+	// longExchanges is how many of them may be long, from when they begin to come:
+	// each may take a few megabytes.
+	longExchanges = 32
+	longByOne     = 16
 
 	// A client that was refused, or handed something over, that often where anybody
 	// may has to wait.
@@ -180,37 +185,51 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	if !g.enter(s.client) {
-		g.refuse(a, r, &denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", outcome: "Busy"})
+	if !g.places.enter(s.client) {
+		g.refuse(a, r, errNoPlace)
 		return
 	}
-	defer g.leave(s.client)
+	defer g.places.leave(s.client)
 	if d := g.serve(a, r, s); d != nil {
 		g.refuse(a, r, d)
 	}
 }
 
-// enter takes a place for a request, if there is one.
-func (g *Gateway) enter(client string) bool {
+// places are as many as there are of something, and how many of them one client may
+// take.
+type places struct {
+	all, share int
+
+	sync.Mutex
+	taken int
+	by    map[string]int // network
+}
+
+func newPlaces(all, share int) *places {
+	return &places{all: all, share: share, by: make(map[string]int)}
+}
+
+// enter takes a place for a client, if there is one.
+func (p *places) enter(client string) bool {
 	client = network(client)
-	g.places.Lock()
-	defer g.places.Unlock()
-	if g.places.taken >= concurrent || g.places.by[client] >= concurrentByOne {
+	p.Lock()
+	defer p.Unlock()
+	if p.taken >= p.all || p.by[client] >= p.share {
 		return false
 	}
-	g.places.taken++
-	g.places.by[client]++
+	p.taken++
+	p.by[client]++
 	return true
 }
 
 // leave gives it back.
-func (g *Gateway) leave(client string) {
+func (p *places) leave(client string) {
 	client = network(client)
-	g.places.Lock()
-	defer g.places.Unlock()
-	g.places.taken--
-	if g.places.by[client]--; g.places.by[client] == 0 {
-		delete(g.places.by, client)
+	p.Lock()
+	defer p.Unlock()
+	p.taken--
+	if p.by[client]--; p.by[client] == 0 {
+		delete(p.by, client)
 	}
 }
 
@@ -281,7 +300,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, s *served) *deni
 	return nil
 }
 
-var errTooMany = &denial{status: http.StatusTooManyRequests, code: "temporarily_unavailable", outcome: "TooManyRefusals"}
+var (
+	errNoPlace = &denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", outcome: "Busy", clause: "as much goes on as may at once"}
+	errTooMany = &denial{status: http.StatusTooManyRequests, code: "temporarily_unavailable", outcome: "TooManyRefusals", clause: "others wait for whoever asks too often"}
+)
 
 // targetOf is what a request asked for, as the log has it.
 func targetOf(r *http.Request, path string) string {

@@ -31,6 +31,10 @@ const (
 // links of sixteen scopes fit in a quarter of it.
 const maxTokenRequest = 1 << 20
 
+// shortExchange is up to how many bytes a request for a token is read without a
+// place among the long ones: three links of sixteen scopes fit in it.
+const shortExchange = 64 << 10
+
 // plainDocument is up to how many bytes an access is kept as it came.
 const plainDocument = 16 << 10
 
@@ -40,9 +44,24 @@ func (g *Gateway) serveToken(w http.ResponseWriter, r *http.Request) *denial {
 		w.Header().Set("Allow", http.MethodPost)
 		return &denial{status: http.StatusMethodNotAllowed, code: "invalid_request", outcome: "BadRequest", clause: "tokens are asked for by POST"}
 	}
-	form, d := readExchange(w, r)
-	if d != nil {
+	if d := formed(r); d != nil {
 		return d
+	}
+	content := http.MaxBytesReader(w, r.Body, maxTokenRequest)
+	var body bytes.Buffer
+	_, err := body.ReadFrom(io.LimitReader(content, shortExchange+1))
+	if err == nil && body.Len() > shortExchange {
+		from := client(r.Context())
+		if !g.long.enter(from) {
+			return errNoPlace
+		}
+		defer g.long.leave(from)
+		_, err = body.ReadFrom(content)
+	}
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		return &denial{status: http.StatusRequestEntityTooLarge, code: "invalid_request", outcome: "TooLarge", clause: "the request for a token is too large"}
+	} else if err != nil {
+		return badRequest("invalid_request", "the body breaks off")
 	}
 	select { // only now, so that nobody waits for a body that is slow to come
 	case g.exchanges <- struct{}{}:
@@ -50,7 +69,7 @@ func (g *Gateway) serveToken(w http.ResponseWriter, r *http.Request) *denial {
 	case <-r.Context().Done():
 		return unavailable(r.Context().Err())
 	}
-	access, document, d := g.subject(form)
+	access, document, d := g.subject(body.String())
 	if d != nil {
 		return d
 	}
@@ -164,35 +183,30 @@ func badRequest(code, format string, args ...any) *denial {
 	return &denial{status: http.StatusBadRequest, code: code, outcome: "BadRequest", clause: fmt.Sprintf(format, args...)}
 }
 
-// readExchange reads the form of a request for a token.
-func readExchange(w http.ResponseWriter, r *http.Request) (map[string]string, *denial) {
+// formed refuses a request for a token that is no form by what stands around it.
+func formed(r *http.Request) *denial {
 	kinds := r.Header.Values("Content-Type")
 	if len(kinds) != 1 || r.Header.Get("Content-Encoding") != "" {
-		return nil, badRequest("invalid_request", "want one Content-Type, application/x-www-form-urlencoded, and no Content-Encoding")
+		return badRequest("invalid_request", "want one Content-Type, application/x-www-form-urlencoded, and no Content-Encoding")
 	}
 	if kind, _, err := mime.ParseMediaType(kinds[0]); err != nil || kind != "application/x-www-form-urlencoded" {
-		return nil, badRequest("invalid_request", "want the Content-Type application/x-www-form-urlencoded")
+		return badRequest("invalid_request", "want the Content-Type application/x-www-form-urlencoded")
 	}
 	if r.URL.RawQuery != "" {
-		return nil, badRequest("invalid_request", "the parameters of a request for a token stand in its body")
+		return badRequest("invalid_request", "the parameters of a request for a token stand in its body")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTokenRequest))
-	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-		return nil, &denial{status: http.StatusRequestEntityTooLarge, code: "invalid_request", outcome: "TooLarge", clause: "the request for a token is too large"}
-	} else if err != nil {
-		return nil, badRequest("invalid_request", "the body breaks off")
-	}
-	form, err := parseForm(string(body), "")
-	if err != nil {
-		return nil, badRequest("invalid_request", "%s", err)
-	}
-	return form, nil
+	return nil
 }
 
-// subject gives the access that a request for a token is about, and its text.
-func (g *Gateway) subject(form map[string]string) (*consent.AccessDocument, []byte, *denial) {
+// subject gives the access that the form of a request for a token is about, and its
+// text.
+func (g *Gateway) subject(text string) (*consent.AccessDocument, []byte, *denial) {
 	fail := func(code, format string, args ...any) (*consent.AccessDocument, []byte, *denial) {
 		return nil, nil, badRequest(code, format, args...)
+	}
+	form, err := parseForm(text, "")
+	if err != nil {
+		return fail("invalid_request", "%s", err)
 	}
 	switch {
 	case form["grant_type"] != GrantType:
