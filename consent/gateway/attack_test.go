@@ -628,14 +628,7 @@ func (d *desk) checkAttack(a attack, c *careless, answer reply) {
 // checkEntries holds a Bundle to its entries: names, or the statuses of a batch.
 func (d *desk) checkEntries(a attack, answer reply) {
 	d.Helper()
-	var bundle struct {
-		Total *int
-		Link  []struct{ Relation string }
-		Entry []struct {
-			Resource struct{ ResourceType, ID string }
-			Response struct{ Status string }
-		}
-	}
+	var bundle searchsetOf
 	if err := json.Unmarshal(answer.body, &bundle); err != nil {
 		d.Fatal(err)
 	}
@@ -650,8 +643,8 @@ func (d *desk) checkEntries(a attack, answer reply) {
 	if !slices.Equal(got, a.entries) {
 		d.Errorf("the answer has %q, want %q", got, a.entries)
 	}
-	if bundle.Total != nil && *bundle.Total != len(got) {
-		d.Errorf("the total is %d", *bundle.Total)
+	if matches := bundle.matches(); bundle.Total != nil && *bundle.Total != matches {
+		d.Errorf("the total is %d, of %d matches", *bundle.Total, matches)
 	}
 	for _, link := range bundle.Link {
 		if link.Relation != "self" {

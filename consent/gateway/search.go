@@ -407,6 +407,7 @@ func (w *walk) release(found []candidate, at cursor, around *vicinity) error {
 			continue
 		}
 		w.left--
+		w.out.matches++
 		if !w.given[c.Name()] { // it may have been included
 			if err := w.out.add(c.Resource, "match"); err != nil {
 				return err
@@ -454,7 +455,8 @@ type bundle struct {
 	buffer  bytes.Buffer
 	waiting map[string]int // resources in the buffer, by type
 	number  int            // of them
-	total   int            // resources, those that were sent included
+	entries int            // those that were sent included
+	matches int            // those that were included before they were matched among them
 	sent    bool
 }
 
@@ -470,7 +472,7 @@ func (b *bundle) add(r *fhir.Resource, mode string) error {
 			return err
 		}
 	}
-	if b.total == 0 {
+	if b.entries == 0 {
 		b.buffer.WriteString(`,"entry":[`) // FHIR has no empty lists
 	} else {
 		b.buffer.WriteByte(',')
@@ -481,7 +483,7 @@ func (b *bundle) add(r *fhir.Resource, mode string) error {
 	b.buffer.WriteString(`,"search":{"mode":"` + mode + `"}}`)
 	b.waiting[r.Type()]++
 	b.number++
-	b.total++
+	b.entries++
 	return nil
 }
 
@@ -507,10 +509,10 @@ func (b *bundle) flush() error {
 	return nil
 }
 
-// end ends the Bundle. It is counted only where it is whole: a count of what
-// follows would have to be of what is released.
+// end ends the Bundle. Its matches (FHIR R4, Bundle.total) are counted only where it
+// is whole: a count of what follows would have to be of what is released.
 func (b *bundle) end(links []link, whole bool) error {
-	if b.total > 0 {
+	if b.entries > 0 {
 		b.buffer.WriteByte(']')
 	}
 	if len(links) > 0 {
@@ -522,7 +524,7 @@ func (b *bundle) end(links []link, whole bool) error {
 		b.buffer.Write(text)
 	}
 	if whole {
-		b.buffer.WriteString(`,"total":` + strconv.Itoa(b.total))
+		b.buffer.WriteString(`,"total":` + strconv.Itoa(b.matches))
 	}
 	b.buffer.WriteByte('}')
 	if err := b.flush(); err != nil {
