@@ -104,15 +104,15 @@ func (s *Summary) Describe(names Names) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s to %s. None counts before %s, and none from %s on. Between them they permit to:",
 		plural(s.Grants, "grant"), s.grantees(keys), moment(s.NotBefore), moment(s.Expires))
-	for _, line := range shown(s.kinds, s.Grants, func(scope Scope) string { return scope.words("") }) {
+	for _, line := range shown(s.kinds, s.Grants, "more kind", func(scope Scope) string { return scope.words("") }) {
 		b.WriteString("\n  - " + line)
 	}
 	b.WriteString("\nWhere:")
-	for _, line := range shown(s.holders, s.Grants, func(holder common.Address) string { return "at " + keys.holders([]common.Address{holder}) }) {
+	for _, line := range shown(s.holders, s.Grants, "more data holder", func(holder common.Address) string { return "at " + keys.holders([]common.Address{holder}) }) {
 		b.WriteString("\n  - " + line)
 	}
 	if s.others > 0 {
-		fmt.Fprintf(&b, "\nBeside these, %s hold more kinds than are told apart here: look at the rows.", plural(s.others, "grant"))
+		fmt.Fprintf(&b, "\nBeside these, there is more in %s than is told apart here: look at the rows.", plural(s.others, "grant"))
 	}
 	if s.HandedOn == 0 {
 		b.WriteString("\nNone of them may be passed on.")
@@ -139,8 +139,9 @@ func (s *Summary) grantees(keys *keys) string {
 	return join(named, "and")
 }
 
-// shown gives the most frequent kinds, most frequent first, in words.
-func shown[K comparable](kinds map[K]int, grants int, words func(K) string) []string {
+// shown gives the most frequent kinds, most frequent first, in words. more is what
+// one beyond them is called.
+func shown[K comparable](kinds map[K]int, grants int, more string, words func(K) string) []string {
 	type line struct {
 		text string
 		n    int
@@ -153,7 +154,7 @@ func shown[K comparable](kinds map[K]int, grants int, words func(K) string) []st
 	var texts []string
 	for i, l := range lines {
 		if i == summaryShown {
-			texts = append(texts, fmt.Sprintf("and %d more kinds", len(lines)-i))
+			texts = append(texts, "and "+plural(len(lines)-i, more))
 			break
 		}
 		if l.n < grants {

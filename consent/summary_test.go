@@ -67,8 +67,17 @@ func TestSummaryIsBounded(t *testing.T) {
 	if n := strings.Count(text, "\n"); n > summaryShown+10 {
 		t.Errorf("%d lines:\n%s", n, text)
 	}
-	for _, want := range []string{"2000 grants to 2000 keys", "and 980 more kinds", "1000 grants hold more kinds than are told apart"} {
+	for _, want := range []string{"2000 grants to 2000 keys", "and 980 more kinds", "there is more in 1000 grants than is told apart"} {
 		if !strings.Contains(text, want) {
+			t.Errorf("it does not say %q:\n%s", want, text)
+		}
+	}
+	for more, want := range map[int]string{1: "and 1 more data holder\n", 3: "and 3 more data holders\n"} {
+		var s Summary
+		for i := range summaryShown + more {
+			summed(t, &s, common.Address{1}, 1, 2, 0, common.Address{byte(i), 1}, "patient/Observation.rs")
+		}
+		if text := s.Describe(nil); !strings.Contains(text, want) || strings.Contains(text, "more kind") {
 			t.Errorf("it does not say %q:\n%s", want, text)
 		}
 	}
