@@ -91,7 +91,7 @@ type Log struct {
 	// Page gives the entries from a number on.
 	Page func(ctx context.Context, from uint64) (*consent.AuditDocument, error)
 	// Read reads an event, and gives the account whose record it is about. It
-	// need not fill in Holder and Number.
+	// need not fill in Number.
 	Read func(event []byte) (use Use, grantor common.Address, err error)
 }
 
@@ -109,8 +109,11 @@ func tampered(format string, args ...any) error { return &TamperedError{fmt.Spri
 // Audit follows a data holder's log of this patient from its first entry to its
 // last and keeps what it says. It checks the hash of each entry and that they
 // make one chain, that this is the chain which was seen before, that what stood
-// under a root still does, and that the newest root is on chain. The error is a
-// *TamperedError where one of these fails; then nothing is kept.
+// under a root which the wallet saw still does, and that the newest root is on
+// chain. The error is a *TamperedError where one of these fails; then nothing is
+// kept. Of entries that the wallet sees for the first time it proves that they
+// are as they were when the chain took the newest root: under an older one, which
+// only the data holder can name, others may have stood.
 func (w *Wallet) Audit(ctx context.Context, holder common.Address, log Log) (Trail, error) {
 	trail, err := w.trail(ctx, holder)
 	if err != nil {

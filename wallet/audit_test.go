@@ -100,6 +100,31 @@ func honest(w *world) *holderLog {
 	return l
 }
 
+// What a data holder rewrote before the patient looked for the first time is
+// proven since the root over that, and no longer, whatever stood under a root
+// before.
+func TestAuditSince(t *testing.T) {
+	w := newWorld(t)
+	l := &holderLog{world: w, of: w.wallet(nil), holder: common.Address{5}}
+	l.add(3)
+	l.seal(true)
+	first := l.checkpoint.Root
+	l.entries = slices.Delete(l.entries, 0, 1)
+	for i := range l.entries {
+		l.entries[i].Number = uint64(i + 1)
+	}
+	l.add(1)
+	l.seal(true)
+	trail, err := l.audit()
+	if err != nil || trail.Proven.Number != 3 {
+		t.Fatal(trail, err)
+	}
+	state, err := l.of.Registry.Read(t.Context(), consent.Entries{Anchors: []common.Hash{first, trail.Root}})
+	if err != nil || trail.Anchored != state.Anchored[trail.Root] || trail.Anchored <= state.Anchored[first] {
+		t.Errorf("%+v, %v: the first root is of %d", trail, err, state.Anchored[first])
+	}
+}
+
 func TestAudit(t *testing.T) {
 	w := newWorld(t)
 	l := honest(w)

@@ -29,11 +29,13 @@ func auditCommand(a *app) *cobra.Command {
 	o := &auditOptions{app: a}
 	c := &cobra.Command{
 		Use:   "audit",
-		Short: "See who looked at your record, and check that nobody rewrote it",
+		Short: "See who looked at your record, and whether the log of that was rewritten",
 		Long: `Asks each data holder of the address book for its log of what was done with your
 record, and says it in words. Every entry's hash is checked, that they make one
 chain, that it is the chain you saw before, and that its newest root is on the
-chain: what was altered or dropped shows, and the exit code then is 1.
+chain: what was altered or dropped since you looked shows, and the exit code then
+is 1. Of entries that you see for the first time it shows that they are as they were
+when the chain took that root, and not what they were before: look now and then.
 
 The first time at a data holder you sign a grant to yourself that opens its log.`,
 		Example: `  assent audit
@@ -344,7 +346,7 @@ func inWords(a *wallet.Audited, own common.Address, names consent.Names) []strin
 	trail := a.Trail
 	switch {
 	case trail.Proven.Number > 0:
-		lines = append(lines, fmt.Sprintf("Proven: entries 1 to %d of %d, unaltered since %s, when the chain took their root %s.",
+		lines = append(lines, fmt.Sprintf("Proven: entries 1 to %d of %d, unaltered since %s, when the chain took their root %s, or since you first saw them, if that is longer ago.",
 			trail.Proven.Number, trail.Seen.Number, inFull(trail.Anchored), trail.Root))
 	case trail.Seen.Number > 0:
 		lines = append(lines, fmt.Sprintf("Nothing of its %s is proven on the chain yet.", plural(int(trail.Seen.Number), "entry", "entries")))
