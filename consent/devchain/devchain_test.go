@@ -882,6 +882,20 @@ func TestDiskErrorIsNoDamage(t *testing.T) {
 	wantReceipts(t, dialed(t, opened(t, dir)), hash)
 }
 
+// TestRoomIsGivenBack: what a process that was killed at the wrong moment left of its probe goes with the next one's.
+func TestRoomIsGivenBack(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, roomFile), make([]byte, roomSize/2), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := room(dir); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func TestLastWords(t *testing.T) {
 	t.Parallel()
 	p := startChild(t, "exit", t.TempDir())

@@ -274,9 +274,12 @@ func genesis(s settings) *core.Genesis {
 	}
 }
 
+// roomFile is one name, so that what a kill leaves behind is gone with the next opening. The folder is locked by then.
+const roomFile = "room"
+
 // room makes sure that the disk takes something: where it is full, the library's database would try for ever to open.
 func room(dir string) error {
-	probe, err := os.CreateTemp(dir, "room-*")
+	probe, err := os.OpenFile(filepath.Join(dir, roomFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
