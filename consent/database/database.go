@@ -78,7 +78,7 @@ func Open(ctx context.Context, location, service string, versions []string) (*DB
 	}
 	if err := db.prepare(ctx, service, versions); err != nil {
 		db.Close()
-		return nil, db.failed(err)
+		return nil, db.Failure(err)
 	}
 	return db, nil
 }
@@ -89,7 +89,7 @@ func open(location string) (*DB, error) {
 	}
 	db := &DB{name: location, log: newWriteAhead()}
 	if err := os.MkdirAll(filepath.Dir(location), 0o700); err != nil {
-		return nil, db.failed(err)
+		return nil, db.Failure(err)
 	}
 	// SQLite gives its other files the rights of this one.
 	file, err := os.OpenFile(location, os.O_RDWR|os.O_CREATE, 0o600)
@@ -97,11 +97,11 @@ func open(location string) (*DB, error) {
 		err = file.Close()
 	}
 	if err != nil {
-		return nil, db.failed(err)
+		return nil, db.Failure(err)
 	}
 	path, err := filepath.Abs(location)
 	if err != nil {
-		return nil, db.failed(err)
+		return nil, db.Failure(err)
 	}
 	if path = filepath.ToSlash(path); !strings.HasPrefix(path, "/") {
 		path = "/" + path // a drive of Windows
@@ -111,7 +111,7 @@ func open(location string) (*DB, error) {
 		"_txlock": {"immediate"},
 	}.Encode()}
 	if db.DB, err = sql.Open("sqlite", source.String()); err != nil {
-		return nil, db.failed(err)
+		return nil, db.Failure(err)
 	}
 	return db, nil
 }
@@ -227,7 +227,7 @@ func (db *DB) Postgres() bool { return db.postgres }
 // with the right to write, so that one runs at a time; in PostgreSQL do takes a
 // Lock where that matters. An error of do rolls it back and is given as it is.
 func (db *DB) Change(ctx context.Context, do func(*sql.Tx) error) error {
-	return db.failed(db.change(ctx, do))
+	return db.Failure(db.change(ctx, do))
 }
 
 func (db *DB) change(ctx context.Context, do func(*sql.Tx) error) error {
@@ -258,9 +258,10 @@ func (db *DB) Lock(ctx context.Context, tx *sql.Tx, name string) error {
 	return err
 }
 
-// failed makes an Error of what the database or the system said; what is no word
-// of theirs stays as it is.
-func (db *DB) failed(err error) error {
+// Failure gives the error of a read as Change gives those of changes: an *Error
+// of what the database or the system said; what is no word of theirs stays as it
+// is.
+func (db *DB) Failure(err error) error {
 	var (
 		known      *Error
 		file       *os.PathError

@@ -47,6 +47,20 @@ func TestSameStatementsOnBoth(t *testing.T) {
 	})
 }
 
+func TestReadsFailAsChangesDo(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, location string) {
+		db := open(t, location, schema)
+		_, err := db.QueryContext(t.Context(), "SELECT key FROM nothing")
+		said, is := errors.AsType[*database.Error](db.Failure(err))
+		if err == nil || !is || said.Name == "" || !errors.Is(said, err) {
+			t.Errorf("a read of no table: %v", db.Failure(err))
+		}
+		if mine := errors.New("mine"); db.Failure(mine) != mine || db.Failure(sql.ErrNoRows) != sql.ErrNoRows || db.Failure(nil) != nil {
+			t.Error("what is no word of the database is made one")
+		}
+	})
+}
+
 func TestWhatFailsIsRolledBack(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, location string) {
 		ctx, db := t.Context(), open(t, location, schema)
