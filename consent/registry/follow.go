@@ -75,6 +75,9 @@ var (
 	errMoved  = errors.New("its chain changed while it was read: it is read again")
 	errBehind = errors.New("it is behind")
 	errSlow   = errors.New("it is slow to answer")
+
+	// errOvertaken: another process of the same file moved the copy on first.
+	errOvertaken = errors.New("another process moved the copy on")
 )
 
 // Follow keeps the copy level with the chain, and posts what waits for it, until
@@ -239,7 +242,7 @@ func (f *follower) round(ctx context.Context) (level bool, err error) {
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sights[b].head.Number, sights[a].head.Number) })
 	for _, i := range order {
 		level, err := f.advance(ctx, p, i, sights)
-		if err == nil {
+		if err == nil || errors.Is(err, errOvertaken) {
 			return level, nil
 		}
 		_, apart := errors.AsType[*DisagreementError](err)
@@ -327,7 +330,7 @@ func (f *follower) common(ctx context.Context, r *rpc.Client, p position, h *hea
 	for below := highest; ; {
 		blocks, err := f.keptFrom(ctx, below)
 		if err != nil {
-			return position{}, final{err} // not the endpoint's
+			return position{}, final{f.db.Failure(err)} // not the endpoint's
 		}
 		if len(blocks) == 0 {
 			return position{empty: true}, nil
@@ -672,7 +675,7 @@ func (f *follower) commit(ctx context.Context, p position, c *change, asked time
 		err := tx.QueryRowContext(ctx, "UPDATE ledger SET number = $1, hash = $2, time = $3, level = MAX(level, $4), version = version + 1 WHERE number = $5 AND hash = $6 RETURNING version",
 			int64(c.to.Number), c.to.Hash[:], int64(c.to.Time), level, was, hash).Scan(&version)
 		if errors.Is(err, sql.ErrNoRows) {
-			return errMoved // another process of the same file was first
+			return errOvertaken
 		}
 		if err != nil {
 			return err
@@ -815,7 +818,7 @@ func (m *Mirror) post(ctx context.Context) error {
 	for after := []byte{}; ; {
 		waiting, err := m.waiting(ctx, after)
 		if err != nil || len(waiting) == 0 {
-			return errors.Join(failed, err)
+			return errors.Join(failed, m.db.Failure(err))
 		}
 		after = waiting[len(waiting)-1].key
 		var secrets []common.Hash
@@ -826,7 +829,10 @@ func (m *Mirror) post(ctx context.Context) error {
 			case retirementKind:
 				_, err := m.client.Retire(ctx, common.BytesToAddress(e.key[1:]), e.proof)
 				if errors.Is(err, ErrBadSignature) && !m.proven(e) { // nor will it ever be accepted
-					_, err = m.db.ExecContext(ctx, "UPDATE entries SET proof = $1 WHERE key = $2", []byte{}, e.key)
+					err = m.db.Change(ctx, func(tx *sql.Tx) error {
+						_, err := tx.ExecContext(ctx, "UPDATE entries SET proof = $1 WHERE key = $2", []byte{}, e.key)
+						return err
+					})
 				}
 				failed = errors.Join(failed, err)
 			}

@@ -133,7 +133,7 @@ func (m *Mirror) position(ctx context.Context) (p position, err error) {
 	)
 	err = m.db.QueryRowContext(ctx, "SELECT number, hash, time, level, version FROM ledger").Scan(&number, &hash, &at, &level, &version)
 	if err != nil {
-		return p, err
+		return p, m.db.Failure(err)
 	}
 	m.changed(version)
 	return positionOf(number, hash, at, level), nil
@@ -310,7 +310,7 @@ func (m *Mirror) copied(ctx context.Context, need consent.Entries) (consent.Stat
 		age, err = m.age(p, level)
 	}
 	if err != nil {
-		return consent.State{}, fmt.Errorf("read the copy of the registry: %w", err)
+		return consent.State{}, fmt.Errorf("read the copy of the registry: %w", m.db.Failure(err))
 	}
 	state.Block, state.BlockHash, state.Time, state.Age = p.Number, p.Hash, p.Time, uint64(age/time.Second)
 	confirmed := m.client.below(p.Number)

@@ -21,6 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/database"
 	"github.com/assent-wallet/assent/consent/registry"
 )
 
@@ -952,6 +953,72 @@ func TestMirrorSignatures(t *testing.T) {
 	l.mine()
 	if _, err := m.State(limited(t), need); err == nil {
 		t.Error("asked at a block that is gone, it answers")
+	}
+}
+
+// TestMirrorDamaged: what the database says is told as its word, and lays no
+// blame on an endpoint.
+func TestMirrorDamaged(t *testing.T) {
+	t.Parallel()
+	drop := func(t *testing.T, path, table string) {
+		db, err := database.Open(t.Context(), path, "test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.ExecContext(t.Context(), "DROP TABLE "+table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for table, ask := range map[string]func(m *registry.Mirror, l *ledger) error{
+		"entries": func(m *registry.Mirror, _ *ledger) error { _, err := m.State(t.Context(), needs(1)); return err },
+		"ledger":  func(m *registry.Mirror, _ *ledger) error { _, err := m.Status(t.Context()); return err },
+		"blocks": func(m *registry.Mirror, l *ledger) error {
+			l.drop(1)
+			l.mineEmpty(2)
+			return m.CatchUp(t.Context())
+		},
+		"entries, which wait": func(m *registry.Mirror, _ *ledger) error { return m.Post(t.Context()) },
+	} {
+		t.Run(table, func(t *testing.T) {
+			t.Parallel()
+			l := newLedger()
+			l.mineEmpty(3)
+			path := filepath.Join(t.TempDir(), "mirror.db")
+			m := mirrored(t, client(t, l.network(1), nil), path)
+			catchUp(t, m)
+			name, _, _ := strings.Cut(table, ",")
+			drop(t, path, name)
+			err := ask(m, l)
+			if _, is := errors.AsType[*database.Error](err); !is || errors.Is(err, registry.ErrUnreachable) {
+				t.Errorf("%T: %v", err, err)
+			}
+		})
+	}
+}
+
+// TestMirrorShared: which process of a file is first matters to none of them.
+func TestMirrorShared(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	l.mineEmpty(3)
+	n := l.network(1)
+	path := filepath.Join(t.TempDir(), "mirror.db")
+	first, second := mirrored(t, client(t, n, nil), path), mirrored(t, client(t, n, nil), path)
+	catchUp(t, first)
+	catchUp(t, second)
+	l.mine(anchoring(t, 0))
+	l.set(func(l *ledger) {
+		l.calls, l.when, l.then = 0, 2, func() { catchUp(t, second) } // once the first has begun to read
+	})
+	catchUp(t, first)
+	if l.calls <= 2 {
+		t.Fatalf("%d calls: nobody was first", l.calls)
+	}
+	for _, m := range []*registry.Mirror{first, second} {
+		if state := stateOf(t, m, needs(1)); state.Block != 4 || state.Anchored[filler("root", 0)] == 0 {
+			t.Errorf("%+v", state)
+		}
 	}
 }
 
