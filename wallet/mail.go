@@ -235,7 +235,7 @@ func (w *Wallet) sendBy(ctx context.Context, relay Relay, to common.Address, let
 type Received struct {
 	Kind string         // consent.KindRequest, KindGrant or KindCard; empty: a letter that came to nothing
 	ID   common.Hash    // of a request or a grant
-	From common.Address // who signed it
+	From common.Address // who signed it; zero where it was not taken
 	Name string         // what that key calls itself, where it is known: foreign text
 	Err  error          // why it was not taken; nil: it was
 }
@@ -312,9 +312,10 @@ func (w *Wallet) unpack(ctx context.Context, sealed []byte) (all []Received, und
 	add := func(r Received, err error) {
 		_, later := errors.AsType[*undecidedError](err)
 		switch {
-		case err == nil || isRefusal(err):
-			r.Err = err
+		case err == nil:
 			all = append(all, r)
+		case isRefusal(err):
+			all = append(all, Received{Kind: r.Kind, ID: r.ID, Err: err}) // whom it names may not have signed it
 		case later:
 			waits = append(waits, err)
 		default:

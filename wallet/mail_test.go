@@ -434,8 +434,8 @@ func TestHostileLetters(t *testing.T) {
 		t.Errorf("%d of %d, %v", len(received), want, err)
 	}
 	for _, r := range received {
-		if r.Err == nil {
-			t.Errorf("taken: %+v", r)
+		if r.Err == nil || r.From != (common.Address{}) || r.Name != "" {
+			t.Errorf("taken, or from somebody: %+v", r)
 		}
 	}
 	if waiting, err := patient.Waiting(ctx); err != nil || len(waiting) != 0 {

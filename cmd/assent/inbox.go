@@ -48,7 +48,7 @@ is used.`,
 type receivedDocument struct {
 	Kind  string `json:"kind"` // grant/1, request/1, card/1; empty: a letter that came to nothing, or waits in the mailbox
 	ID    string `json:"id"`   // of a grant or a request
-	From  string `json:"from"` // the address that signed it
+	From  string `json:"from"` // the address that signed it; empty where it was not taken
 	Name  string `json:"name"` // what that key calls itself
 	Taken bool   `json:"taken"`
 	Why   string `json:"why"` // it was not taken
