@@ -94,49 +94,57 @@ type limits struct {
 	rate  rate.Limit
 	burst int
 
-	mu    sync.Mutex
-	known map[string]*limiter
+	mu     sync.Mutex
+	known  map[string]*limiter
+	brings map[string]int // how many of them a client brought
 }
 
 type limiter struct {
 	*rate.Limiter
-	used time.Time
+	client string // that brought it
 }
 
 const (
 	maxLimiters = 100_000
-	limiterKept = 30 * time.Minute // by then all are full again
+	maxOfClient = 2_000 // of them
 )
 
 func (l *limits) init(perSecond, burst float64) {
-	l.rate, l.burst, l.known = rate.Limit(perSecond), max(int(burst), 1), make(map[string]*limiter)
+	l.rate, l.burst, l.known, l.brings = rate.Limit(perSecond), max(int(burst), 1), make(map[string]*limiter), make(map[string]int)
 }
 
-// allow tells whether n more are within the limit. Where more are known than can
-// be counted, nobody new is.
-func (l *limits) allow(name string, n int) bool {
+// allow tells whether n more of a client are within the limit of this name.
+// Where more are known than can be counted, nobody new is.
+func (l *limits) allow(client, name string, n int) bool {
 	if l.rate == 0 {
 		return true
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	one := l.known[name]
-	if one == nil && len(l.known) < maxLimiters {
-		one = &limiter{Limiter: rate.NewLimiter(l.rate, l.burst)}
+	if one == nil {
+		if len(l.known) >= maxLimiters || l.brings[client] >= maxOfClient {
+			return false
+		}
+		one = &limiter{rate.NewLimiter(l.rate, l.burst), client}
 		l.known[name] = one
+		l.brings[client]++
 	}
-	if one != nil {
-		one.used = time.Now()
-	}
-	l.mu.Unlock()
-	return one != nil && one.AllowN(time.Now(), n)
+	return one.AllowN(time.Now(), n)
 }
 
+// forget forgets those that are full again, as new ones are.
 func (l *limits) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now()
 	for name, one := range l.known {
-		if time.Since(one.used) > limiterKept {
-			delete(l.known, name)
+		if one.TokensAt(now) < float64(l.burst) {
+			continue
+		}
+		delete(l.known, name)
+		if l.brings[one.client]--; l.brings[one.client] == 0 {
+			delete(l.brings, one.client)
 		}
 	}
 }

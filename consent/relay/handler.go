@@ -105,7 +105,7 @@ func (r *Relay) admitted(route string, do func(http.ResponseWriter, *http.Reques
 	return func(w http.ResponseWriter, req *http.Request) {
 		began := time.Now()
 		client, err := r.options.Admission.admit(req)
-		if err == nil && !r.clients.allow(client, 1) {
+		if err == nil && !r.clients.allow(client, client, 1) {
 			err = errTooMany
 		}
 		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
@@ -281,7 +281,7 @@ func (r *Relay) postRevoke(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !r.reveals.allow(client, len(in.Secrets)) {
+	if !r.reveals.allow(client, client, len(in.Secrets)) {
 		return errTooMany
 	}
 	secrets := make([]common.Hash, len(in.Secrets))
@@ -349,11 +349,17 @@ func (r *Relay) postMail(w http.ResponseWriter, req *http.Request) error {
 	if len(sealed) == 0 {
 		return badf("the letter is empty")
 	}
+	// Who makes up addresses is not to use up what is counted.
+	if has, err := r.hasCard(req.Context(), to); err != nil {
+		return err
+	} else if !has {
+		return errNoBox
+	}
 	client, err := r.options.Admission.admit(req)
 	if err != nil {
 		return err
 	}
-	if !r.pairs.allow(client+" "+to.Hex(), 1) || !r.boxes.allow(to.Hex(), 1) {
+	if !r.pairs.allow(client, client+" "+to.Hex(), 1) || !r.boxes.allow(client, to.Hex(), 1) {
 		return errFull
 	}
 	if err := r.post(req.Context(), to, sealed); err != nil {

@@ -102,14 +102,14 @@ func letterID(account common.Address, sealed []byte) []byte {
 	return h.Sum(nil)[:16]
 }
 
+// hasCard tells whether an account has a card here, and so a mailbox.
+func (r *Relay) hasCard(ctx context.Context, account common.Address) (has bool, err error) {
+	err = r.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM cards WHERE account = $1)", account[:]).Scan(&has)
+	return has, err
+}
+
 // post puts a letter into a mailbox.
 func (r *Relay) post(ctx context.Context, to common.Address, sealed []byte) error {
-	var known bool
-	if err := r.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM cards WHERE account = $1)", to[:]).Scan(&known); err != nil {
-		return err
-	} else if !known {
-		return errNoBox
-	}
 	err := r.change(ctx, func(tx *sql.Tx) error {
 		if err := r.db.Lock(ctx, tx, "relay/mail/"+to.Hex()); err != nil {
 			return err
