@@ -77,10 +77,10 @@ type Profile struct {
 type Network struct {
 	Endpoints     []string // http, https, ws or wss URLs, or absolute paths of sockets; the next is tried where one fails
 	ChainID       uint64
-	Registry      common.Address // zero: the address that it has on every chain
-	Confirmations uint64         // blocks; 0: the chain's own finality
-	Relays        []string       // URLs as consent.ParseGatewayURL reads them; the next is tried where one fails
-	RelayToken    string         // which admits to them; empty: none is needed
+	Registry      common.Address    // zero: the address that it has on every chain
+	Confirmations uint64            // blocks; 0: the chain's own finality
+	Relays        []string          // URLs as consent.ParseGatewayURL reads them; the next is tried where one fails
+	RelayTokens   map[string]string // by the URL of the relay that it admits to, and is shown to no other; none: it needs none
 }
 
 // ErrNoWallet says that no wallet was made or chosen yet.
@@ -141,12 +141,13 @@ type (
 		Restored bool   `toml:"restored"`
 	}
 	networkFile struct {
-		Endpoints     []string `toml:"endpoints"`
-		ChainID       uint64   `toml:"chain_id"`
-		Registry      string   `toml:"registry,omitempty"`
-		Confirmations uint64   `toml:"confirmations"`
-		Relay         []string `toml:"relay,omitempty"`
-		RelayToken    string   `toml:"relay_token,omitempty"`
+		Endpoints     []string          `toml:"endpoints"`
+		ChainID       uint64            `toml:"chain_id"`
+		Registry      string            `toml:"registry,omitempty"`
+		Confirmations uint64            `toml:"confirmations"`
+		Relay         []string          `toml:"relay,omitempty"`
+		RelayTokens   map[string]string `toml:"relay_tokens,omitempty"`
+		RelayToken    string            `toml:"relay_token,omitempty"` // of the first relay, as it once was; read, and not written
 	}
 )
 
@@ -231,7 +232,10 @@ func parseSettings(text []byte) (*Settings, error) {
 				return nil, fmt.Errorf("the registry of the network %s: %w", consent.Quote(name), err)
 			}
 		}
-		s.AddNetwork(name, Network{n.Endpoints, n.ChainID, registry, n.Confirmations, n.Relay, n.RelayToken})
+		if n.RelayToken != "" && len(n.Relay) > 0 && n.RelayTokens == nil {
+			n.RelayTokens = map[string]string{n.Relay[0]: n.RelayToken}
+		}
+		s.AddNetwork(name, Network{n.Endpoints, n.ChainID, registry, n.Confirmations, n.Relay, n.RelayTokens})
 	}
 	return s, s.check()
 }
@@ -262,7 +266,9 @@ func (s *Settings) file() settingsFile {
 		if n.Registry != (common.Address{}) {
 			registry = n.Registry.Hex()
 		}
-		f.Networks[name] = networkFile{n.Endpoints, n.ChainID, registry, n.Confirmations, n.Relays, n.RelayToken}
+		f.Networks[name] = networkFile{
+			Endpoints: n.Endpoints, ChainID: n.ChainID, Registry: registry, Confirmations: n.Confirmations, Relay: n.Relays, RelayTokens: n.RelayTokens,
+		}
 	}
 	return f
 }
@@ -319,6 +325,11 @@ func (n *Network) check() error {
 	for _, relay := range n.Relays {
 		if _, err := consent.ParseGatewayURL(relay); err != nil {
 			return fmt.Errorf("a relay: %w", err)
+		}
+	}
+	for relay := range n.RelayTokens {
+		if !slices.Contains(n.Relays, relay) {
+			return fmt.Errorf("relay_tokens has a token for %s, which is no relay of it", consent.Quote(relay))
 		}
 	}
 	if n.ChainID == 0 || n.ChainID > maxNumber {

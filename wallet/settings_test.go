@@ -23,7 +23,7 @@ func newHome(t *testing.T) Home {
 var (
 	someProfile = Profile{Address: common.HexToAddress("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"), Secret: InKeyring, Created: 1_700_000_000}
 	someNetwork = Network{Endpoints: []string{"https://chain.example/key?x=1", "wss://[::1]:8546", "http://localhost:8545", "/run/chain.ipc"}, ChainID: 1337,
-		Relays: []string{"https://relay.example", "http://127.0.0.1:8600"}, RelayToken: "A7BDK"}
+		Relays: []string{"https://relay.example", "http://127.0.0.1:8600"}, RelayTokens: map[string]string{"http://127.0.0.1:8600": "A7BDK"}}
 )
 
 func TestNewcomersNeedNoSettings(t *testing.T) {
@@ -141,6 +141,7 @@ func TestSettingsFileErrors(t *testing.T) {
 		{"no chain", "[networks.test]\nendpoints = [\"http://localhost\"]\n", "chain_id 0"},
 		{"chain id too big", strings.Replace(network, "chain_id = 1", "chain_id = 9007199254740992", 1), "chain_id 9007199254740992"},
 		{"relay without TLS", network + "relay = [\"http://relay.example\"]\n", "a relay: "},
+		{"token of no relay", network + "relay_tokens = {\"https://relay.example\" = \"KEY\"}\n", "no relay of it"},
 		{"one relay that is no list", network + "relay = \"https://relay.example\"\n", "line 4"},
 		{"checksum of a registry", network + "registry = \"0x219cF75AdA58E6B6a07e0F9FdDA14b70e768bad1\"\n", "registry of the network “test”: address"},
 	} {

@@ -40,7 +40,8 @@ FILE is - for standard input. The grants are printed one per line, in the order 
 rows, or written to a file or a folder.
 
 Nothing is signed while any row has a problem. What was cut off goes on with the same
-command, and gives the same bytes; what a reference was given for is never given again.`,
+command, and gives the same bytes; what a reference was given for is never given again,
+and a row whose grant was taken back or has ended needs another reference.`,
 		Example: `  assent batch --template > study.csv
   assent batch study.csv --dry-run
   assent batch study.csv --yes --accept-risk any-holder --out study.grants.ndjson

@@ -91,7 +91,7 @@ type networkAddOptions struct {
 	registry      string
 	confirmations uint64
 	relays        []string
-	relayToken    string
+	relayTokens   []string
 }
 
 func networkAddCommand(a *app) *cobra.Command {
@@ -105,12 +105,15 @@ the deployment proxy; only for one that lacks it, --registry names the address.
 
 A relay pays for what wallets anchor and revoke, so that nobody needs coins, and
 delivers sealed letters; with several, the next is tried where one does not answer
-in time. It sees neither grants nor records.
+in time. It sees neither grants nor records. A relay that wants a token gives each
+wallet one: --token-file takes its file, and it is shown to that relay alone.
 
 On a public chain, let --confirmations be as many blocks as its reorganisations
 are deep. A revocation counts at once in any case.`,
 		Example: `  assent network add clinic --rpc https://chain.example/rpc --rpc https://spare.example/rpc --confirmations 12
-  assent network add clinic --rpc https://chain.example/rpc --relay https://relay.example`,
+  assent network add clinic --rpc https://chain.example/rpc --relay https://relay.example
+  assent network add clinic --rpc https://chain.example/rpc --relay https://relay.example --relay https://spare.example \
+         --token-file https://relay.example=relay.token --token-file https://spare.example=spare.token`,
 		Args: exactly(1, "the name of a network"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runNetworkAdd(cmd.Context(), o, args[0])
@@ -122,7 +125,7 @@ are deep. A revocation counts at once in any case.`,
 	flags.StringVar(&o.registry, "registry", "", "the registry's address, only where the network lacks the deployment proxy")
 	flags.Uint64Var(&o.confirmations, "confirmations", 1, "how many blocks must hold an entry before it counts")
 	flags.StringArrayVar(&o.relays, "relay", nil, "the URL of a relay (repeatable, tried in order)")
-	flags.StringVar(&o.relayToken, "token-file", "", "file of the token that admits to the relays, where they want one")
+	flags.StringArrayVar(&o.relayTokens, "token-file", nil, "file of the token that admits to the relay, where it wants one; with several relays URL=FILE (repeatable)")
 	return c
 }
 
@@ -137,10 +140,8 @@ func runNetworkAdd(ctx context.Context, o *networkAddOptions, name string) error
 			return usageError{err}
 		}
 	}
-	if o.relayToken != "" {
-		if added.RelayToken, err = readToken(o.relayToken); err != nil {
-			return err
-		}
+	if added.RelayTokens, err = o.readTokens(); err != nil {
+		return err
 	}
 	if added.ChainID == 0 {
 		if added.ChainID, err = registry.ChainID(ctx, registry.URL(o.rpc[0])); err != nil {
@@ -156,6 +157,35 @@ func runNetworkAdd(ctx context.Context, o *networkAddOptions, name string) error
 	return o.result(networkAs(name, added, false), func(out io.Writer) {
 		fmt.Fprintf(out, "network %s: chain %d\n", name, added.ChainID)
 	})
+}
+
+// readTokens reads the tokens that admit to the relays, each for the one relay
+// that it is named with: whoever has it can use that relay.
+func (o *networkAddOptions) readTokens() (map[string]string, error) {
+	tokens := make(map[string]string)
+	for _, given := range o.relayTokens {
+		of, file := "", given
+		for _, url := range o.relays {
+			if rest, named := strings.CutPrefix(given, url+"="); named {
+				of, file = url, rest
+			}
+		}
+		switch {
+		case of == "" && len(o.relays) == 1:
+			of = o.relays[0]
+		case of == "":
+			return nil, usagef("--token-file %s: say of which --relay it is: URL=FILE", consent.Quote(given))
+		}
+		if tokens[of] != "" {
+			return nil, usagef("--token-file: the relay %s has two", of)
+		}
+		token, err := readToken(file)
+		if err != nil {
+			return nil, err
+		}
+		tokens[of] = token
+	}
+	return tokens, nil
 }
 
 func networkUseCommand(a *app) *cobra.Command {

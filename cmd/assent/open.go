@@ -66,7 +66,7 @@ func (a *app) openChain(ctx context.Context, payer registry.Payer) (*chain, erro
 	}
 	c := newChain(a, at, payer)
 	for _, url := range network.Relays {
-		r, err := relay.NewClient(url, network.RelayToken)
+		r, err := relay.NewClient(url, network.RelayTokens[url])
 		if err != nil {
 			return nil, err
 		}

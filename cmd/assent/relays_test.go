@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -343,4 +345,84 @@ func TestUndecidedLetters(t *testing.T) {
 			t.Errorf("%s: %v", c.what, got)
 		}
 	}
+}
+
+// A token that admits to one relay is shown to no other, also where an older
+// version kept one for all of them.
+func TestRelayTokens(t *testing.T) {
+	shown := make(chan string, 100) // "name token", of each request
+	var urls []string
+	for _, name := range []string{"first", "second", "third"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			shown <- name + " " + r.Header.Get(relay.TokenHeader)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}))
+		t.Cleanup(server.Close)
+		urls = append(urls, server.URL)
+	}
+	h := newHome(t)
+	for file, token := range map[string]string{"one.token": "A7", "two.token": "B8"} {
+		if err := os.WriteFile(h.path(file), []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do := func(args ...string) error {
+		t.Helper()
+		_, err := h.do(t.Context(), args...)
+		return err
+	}
+	add := func(relays int, tokens ...string) error {
+		t.Helper()
+		args := []string{"network", "add", "net", "--rpc", "http://127.0.0.1:1", "--chain-id", "1"}
+		for _, url := range urls[:relays] {
+			args = append(args, "--relay", url)
+		}
+		for _, token := range tokens {
+			args = append(args, "--token-file", token)
+		}
+		return do(args...)
+	}
+	if err := do("init", "patient"); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range [][]string{{"one.token"}, {urls[2] + "=one.token"}, {urls[0] + "=one.token", urls[0] + "=two.token"}} {
+		if err := add(2, wrong...); err == nil || !strings.Contains(err.Error(), "exit code 2") {
+			t.Errorf("two relays with the tokens %s: %v", wrong, err)
+		}
+	}
+	tokens := func(what string, want ...string) {
+		t.Helper()
+		if err := do("inbox", "--network", "net"); err == nil {
+			t.Fatal("a relay that is out of order gave letters")
+		}
+		seen := make(map[string]bool)
+		for len(shown) > 0 {
+			seen[<-shown] = true
+		}
+		if got := slices.Sorted(maps.Keys(seen)); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	if err := add(3, urls[1]+"=two.token", urls[0]+"=one.token"); err != nil {
+		t.Fatal(err)
+	}
+	tokens("two of three", "first A7", "second B8", "third ")
+	if err := add(1, "one.token"); err != nil {
+		t.Fatal(err)
+	}
+	tokens("one", "first A7")
+
+	// As settings once had it.
+	settings := h.path(filepath.Join("config", "assent", "settings.toml"))
+	if err := add(2); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(settings, append(text, "relay_token = 'C9'\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens("of an older version", "first C9", "second ")
 }
