@@ -783,18 +783,23 @@ func TestAttackWithoutLog(t *testing.T) {
 	}
 }
 
-// A miss takes as long whatever the gateway had to look up for it: its time is
-// rounded up.
+// A miss takes as long whatever the gateway had to look up for it, and so does a
+// search, whatever it does not show: their times are rounded up.
 func TestAttackByTime(t *testing.T) {
 	c := attackedServer(t)
 	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, attackScope))
-	for _, name := range []string{"Observation/missing", "Observation/berts", "Observation/mood", "Observation/far"} {
+	for path, status := range map[string]int{
+		"Observation/missing": http.StatusNotFound, "Observation/berts": http.StatusNotFound, "Observation/mood": http.StatusNotFound, "Observation/far": http.StatusNotFound,
+		"Observation?_id=missing": http.StatusOK, "Observation?_id=viral": http.StatusOK,
+		"Observation?_id=missing,sodium": http.StatusOK, "Observation?_id=viral,sodium": http.StatusOK,
+		"Observation?_count=1": http.StatusOK, "Patient/anna/$everything": http.StatusOK,
+	} {
 		began := time.Now()
-		if answer := d.do("GET", name, ""); answer.status != http.StatusNotFound {
-			t.Errorf("%s: %d", name, answer.status)
+		if answer := d.do("GET", path, ""); answer.status != status {
+			t.Errorf("%s: %d", path, answer.status)
 		}
-		if took := time.Since(began); took < missStep {
-			t.Errorf("%s is answered after %s", name, took)
+		if took := time.Since(began); took < timeStep {
+			t.Errorf("%s is answered after %s", path, took)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (f *front) batch(w http.ResponseWriter, r *http.Request, s *session, what *
 	out := &batchAnswer{w: w}
 	for i := range sent.Entry {
 		answer := &entryAnswer{header: make(http.Header)}
-		one := asked{"batch", sent.Entry[i].Request.Method + " " + sent.Entry[i].Request.URL}
+		one := asked{"batch", sent.Entry[i].Request.Method + " " + sent.Entry[i].Request.URL, time.Now()}
 		request, err := f.entryRequest(r, &sent.Entry[i])
 		if err == nil {
 			err = f.goOn(r.Context(), s, &one)
@@ -110,7 +110,7 @@ func (f *front) batch(w http.ResponseWriter, r *http.Request, s *session, what *
 		if err == nil {
 			f.serve(answer, request, s)
 		} else {
-			f.serveError(answer, r, s, one, time.Now(), err)
+			f.serveError(answer, r, s, one, err)
 		}
 		if err := out.add(answer); err != nil {
 			panic(http.ErrAbortHandler)

@@ -79,12 +79,20 @@ func errScope(interaction consent.Interactions, kind string) error {
 type asked struct {
 	interaction string // code of FHIR's restful interactions
 	target      string
+	came        time.Time // when
 }
 
-// missStep is what the time of a miss is rounded up to, counted from when the
-// request came, so that it does not tell what is withheld from what does not
-// exist.
-const missStep = 20 * time.Millisecond
+// roundUp waits until the time since the request came is a whole number of steps.
+func (a *asked) roundUp(ctx context.Context) {
+	wait(ctx, timeStep-time.Since(a.came)%timeStep)
+}
+
+// timeStep is what the time of a miss and of a search is rounded up to, counted
+// from when the request came. What is withheld is looked up and judged, and what
+// does not exist is not: how long that takes is not seen where it takes less, and
+// only in steps where it takes more. Searches are rounded whatever they find, as
+// those that hide something would stand out else.
+const timeStep = 20 * time.Millisecond
 
 // overrides are headers that would make one method of another.
 var overrides = []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
@@ -103,24 +111,23 @@ func (g *Gateway) front() *front {
 
 // serve answers a request of a session that was decided for this very request.
 func (f *front) serve(w http.ResponseWriter, r *http.Request, s *session) {
-	came := time.Now()
-	what := asked{interaction: "operation", target: targetOf(r, strings.TrimPrefix(r.URL.EscapedPath(), f.base))}
+	what := asked{interaction: "operation", came: time.Now(), target: targetOf(r, strings.TrimPrefix(r.URL.EscapedPath(), f.base))}
 	if isLarge(r) && !inBatch(w) {
 		client := client(r.Context())
 		if !f.large.enter(r.Context(), client) {
 			what.interaction = interactionOf(r.Method, strings.TrimPrefix(r.URL.EscapedPath(), f.base))
-			f.serveError(w, r, s, what, came, errBusy)
+			f.serveError(w, r, s, what, errBusy)
 			return
 		}
 		defer f.large.leave(client)
 	}
 	if err := f.route(w, r, s, &what); err != nil {
-		f.serveError(w, r, s, what, came, err)
+		f.serveError(w, r, s, what, err)
 	}
 }
 
 // serveError logs why a request is not carried out, and answers so.
-func (f *front) serveError(w http.ResponseWriter, r *http.Request, s *session, what asked, came time.Time, err error) {
+func (f *front) serveError(w http.ResponseWriter, r *http.Request, s *session, what asked, err error) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // nobody waits
 	}
@@ -136,7 +143,7 @@ func (f *front) serveError(w http.ResponseWriter, r *http.Request, s *session, w
 	n := notice{Interaction: what.interaction, Target: what.target, Outcome: declined.outcome, Clause: declined.text, Request: servedOf(r.Context()).id}
 	noted := f.note(r.Context(), s, n)
 	if declined == errNotFound || declined == errNotAdmitted {
-		wait(r.Context(), missStep-time.Since(came)%missStep)
+		what.roundUp(r.Context())
 	}
 	if denied, instead := errors.AsType[*denial](noted); instead {
 		f.deny(w, r, denied)

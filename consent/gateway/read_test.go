@@ -56,7 +56,7 @@ func TestAttackReadAgain(t *testing.T) {
 	}
 	began := time.Now()
 	w.denied(shown("/Observation/none", missed), "InvalidProof")
-	if took := time.Since(began); took < missStep { // what is withheld would take another time than what is not there
+	if took := time.Since(began); took < timeStep { // what is withheld would take another time than what is not there
 		t.Errorf("a miss with a proof that was used takes %s", took)
 	}
 	if got := w.outcomes(); got[fhir.Permitted] != 1 || got["NotFound"] != 1 || got["InvalidProof"] != 2 {

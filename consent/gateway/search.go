@@ -527,6 +527,7 @@ func (b *bundle) end(links []link, whole bool) error {
 		b.buffer.WriteString(`,"total":` + strconv.Itoa(b.matches))
 	}
 	b.buffer.WriteByte('}')
+	b.asked.roundUp(b.ctx)
 	if err := b.flush(); err != nil {
 		return b.fail(err)
 	}
