@@ -15,3 +15,6 @@ func NewLimits(perSecond, burst float64) *Limits {
 func (l *Limits) Allow(client, name string, n int) bool { return l.allow(client, name, n) }
 
 func (l *Limits) Forget() { l.forget() }
+
+// Schema leads from nothing to the tables.
+var Schema = schema

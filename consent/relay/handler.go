@@ -307,6 +307,15 @@ func (r *Relay) putCards(w http.ResponseWriter, req *http.Request) error {
 	if card.Card.Account != account {
 		return badf("the card is of another account")
 	}
+	client, err := r.options.Admission.admit(req)
+	if err != nil {
+		return err
+	}
+	if has, err := r.hasCard(req.Context(), account); err != nil {
+		return err
+	} else if !has && !r.opened.allow(client, client, 1) {
+		return errTooMany
+	}
 	if err := r.putCard(req.Context(), card); err != nil {
 		return err
 	}
@@ -361,6 +370,9 @@ func (r *Relay) postMail(w http.ResponseWriter, req *http.Request) error {
 	}
 	if !r.pairs.allow(client, client+" "+to.Hex(), 1) || !r.boxes.allow(client, to.Hex(), 1) {
 		return errFull
+	}
+	if !r.sizes.allow(client, client, len(sealed)) {
+		return errTooMany
 	}
 	if err := r.post(req.Context(), to, sealed); err != nil {
 		return err

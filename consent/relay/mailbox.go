@@ -27,6 +27,11 @@ const (
 	mailBurst   = 200      // letters at once to one mailbox
 	pairRate    = 1. / 60  // letters a second of one client to one mailbox
 	pairBurst   = 20       // letters at once of one client to one mailbox
+	sizeRate    = 8 << 10  // bytes a second of all letters of one client: 20 GiB in mailKept
+	sizeBurst   = 64 << 20 // bytes at once of all letters of one client
+	cardRate    = 1. / 30  // new mailboxes a second of one client
+	cardBurst   = 200      // new mailboxes at once of one client
+	cardKept    = 180 * 24 * time.Hour
 	mailKept    = 30 * 24 * time.Hour
 	rootsKept   = 90 * 24 * time.Hour // after their tree was made
 	sessionTime = 15 * time.Minute
@@ -57,7 +62,9 @@ var (
 // cardRefused is a card that is not taken, and why.
 type cardRefused struct{ error }
 
-// putCard keeps a card in place of an older one of its account.
+// putCard keeps a card in place of an older one of its account, until cardKept
+// after its owner published it or opened the mailbox, whichever was last. A
+// wallet does both whenever it collects its letters.
 func (r *Relay) putCard(ctx context.Context, card *consent.CardDocument) error {
 	account := card.Card.Account
 	state, err := r.chain.Read(ctx, card.Entries())
@@ -72,9 +79,9 @@ func (r *Relay) putCard(ctx context.Context, card *consent.CardDocument) error {
 		return cardRefused{err}
 	}
 	return r.change(ctx, func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, `INSERT INTO cards (account, time, document) VALUES ($1, $2, $3)
-			ON CONFLICT (account) DO UPDATE SET time = excluded.time, document = excluded.document WHERE excluded.time >= cards.time`,
-			account[:], int64(card.Card.Time), text)
+		done, err := tx.ExecContext(ctx, `INSERT INTO cards (account, time, document, used) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (account) DO UPDATE SET time = excluded.time, document = excluded.document, used = excluded.used WHERE excluded.time >= cards.time`,
+			account[:], int64(card.Card.Time), text, r.now())
 		if err != nil {
 			return err
 		}
@@ -170,6 +177,9 @@ func (r *Relay) open(ctx context.Context, account common.Address, proof *consent
 	}
 	token, expires = rand.Text(), r.now()+int64(sessionTime/time.Second)
 	return token, expires, r.change(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "UPDATE cards SET used = $1 WHERE account = $2", r.now(), account[:]); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, "INSERT INTO sessions (token, account, expires) VALUES ($1, $2, $3)", hashed(token), account[:], expires)
 		return err
 	})
@@ -269,6 +279,8 @@ func (r *Relay) sweep(ctx context.Context) {
 		}
 		r.clients.forget()
 		r.reveals.forget()
+		r.opened.forget()
+		r.sizes.forget()
 		r.boxes.forget()
 		r.pairs.forget()
 		if !pause(ctx, sweepEvery) {
@@ -286,6 +298,8 @@ func (r *Relay) forget(ctx context.Context) error {
 		}{
 			{"DELETE FROM challenges WHERE expires <= $1", now},
 			{"DELETE FROM sessions WHERE expires <= $1", now},
+			{"UPDATE cards SET used = $1 WHERE used = 0", now},
+			{"DELETE FROM cards WHERE used < $1", now - int64(cardKept/time.Second)},
 			// The newest tree stays: it tells which number is the next.
 			{"DELETE FROM trees WHERE final = 1 AND made < $1 AND last < (SELECT max(last) FROM trees)", now - int64(rootsKept/time.Second)},
 		} {

@@ -90,6 +90,8 @@ type Relay struct {
 	revealed bell // there are new secrets
 	clients  limits
 	reveals  limits // secrets of one client
+	opened   limits // new mailboxes of one client
+	sizes    limits // bytes of letters of one client
 	boxes    limits // letters to one mailbox
 	pairs    limits // letters of one client to one mailbox
 	streams  streams
@@ -138,6 +140,11 @@ CREATE TABLE sessions (
 	account BYTEA NOT NULL,
 	expires BIGINT NOT NULL
 );
+`, `
+-- Unix seconds when its owner published it or opened the mailbox; 0: not since
+-- that is noted.
+ALTER TABLE cards ADD COLUMN used BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX cards_by_use ON cards (used);
 `}
 
 // Open opens a relay. It does nothing by itself before Run.
@@ -173,6 +180,8 @@ func Open(ctx context.Context, chain Chain, o Options) (*Relay, error) {
 	r.roots.entries, r.secrets.entries = make(chan *entry[common.Hash], maxGroup), make(chan *entry[common.Hash], maxGroup)
 	r.clients.init(o.Rate, o.Rate*10)
 	r.reveals.init(secretRate, secretBurst)
+	r.opened.init(cardRate, cardBurst)
+	r.sizes.init(sizeRate, sizeBurst)
 	r.boxes.init(mailRate, mailBurst)
 	r.pairs.init(pairRate, pairBurst)
 	return r, nil
@@ -204,7 +213,8 @@ func (r *Relay) Stop() { r.stop.Do(func() { close(r.stopped) }) }
 //	POST   /anchor               {"root": "0x…"}: 202 once it is on disk, also for one that is
 //	GET    /anchor/{root}?wait=s Anchored, or 202 where no block holds it yet
 //	POST   /revoke               {"secrets": ["0x…"]}, at most MaxSecrets: 202 once they are on disk
-//	PUT    /cards/{address}      a card/1 in place of an older one, signed by the address
+//	PUT    /cards/{address}      a card/1 in place of an older one, signed by the address; it is kept until 180 days
+//	                             after that, or after the last session of its owner
 //	GET    /cards/{address}      that card/1
 //	POST   /mail/{address}       a sealed letter, at most MaxLetter bytes: 202 once it is on disk
 //	POST   /challenges           {"challenge": "0x…"}, for one proof within two minutes
