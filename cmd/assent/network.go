@@ -112,8 +112,9 @@ On a public chain, let --confirmations be as many blocks as its reorganisations
 are deep. A revocation counts at once in any case.`,
 		Example: `  assent network add clinic --rpc https://chain.example/rpc --rpc https://spare.example/rpc --confirmations 12
   assent network add clinic --rpc https://chain.example/rpc --relay https://relay.example
-  assent network add clinic --rpc https://chain.example/rpc --relay https://relay.example --relay https://spare.example \
-         --token-file https://relay.example=relay.token --token-file https://spare.example=spare.token`,
+  assent network add clinic --rpc https://chain.example/rpc \
+         --relay https://relay.example --token-file https://relay.example=relay.token \
+         --relay https://spare.example --token-file https://spare.example=spare.token`,
 		Args: exactly(1, "the name of a network"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runNetworkAdd(cmd.Context(), o, args[0])
@@ -125,7 +126,7 @@ are deep. A revocation counts at once in any case.`,
 	flags.StringVar(&o.registry, "registry", "", "the registry's address, only where the network lacks the deployment proxy")
 	flags.Uint64Var(&o.confirmations, "confirmations", 1, "how many blocks must hold an entry before it counts")
 	flags.StringArrayVar(&o.relays, "relay", nil, "the URL of a relay (repeatable, tried in order)")
-	flags.StringArrayVar(&o.relayTokens, "token-file", nil, "file of the token that admits to the relay, where it wants one; with several relays URL=FILE (repeatable)")
+	flags.StringArrayVar(&o.relayTokens, "token-file", nil, "`file` of the token that admits to the relay; with several relays URL=FILE (repeatable)")
 	return c
 }
 
