@@ -426,3 +426,24 @@ func TestRelayTokens(t *testing.T) {
 	}
 	tokens("of an older version", "first C9", "second ")
 }
+
+// A letter that another process of the wallet took meanwhile is none, and not the
+// relay's failure.
+func TestLetterTakenMeanwhile(t *testing.T) {
+	status := http.StatusNotFound
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	defer server.Close()
+	client, err := relay.NewClient(server.URL, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	box := mailbox{&relay.Mailbox{Client: client}, new(postOffice)}
+	if sealed, err := box.Read(t.Context(), "00"); sealed != nil || err != nil || box.at.failed {
+		t.Errorf("%x, %v", sealed, err)
+	}
+	status = http.StatusServiceUnavailable
+	if _, err := box.Read(t.Context(), "00"); err == nil || !box.at.failed {
+		t.Errorf("out of order: %v", err)
+	}
+}
