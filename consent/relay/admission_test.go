@@ -3,6 +3,7 @@ package relay_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,4 +73,32 @@ func TestForgottenLimitsAreFull(t *testing.T) {
 			t.Error("after all that time it is not full")
 		}
 	})
+}
+
+// A page in somebody's browser spends none of the relay's coins, though it comes
+// from a computer that is admitted.
+func TestForeignPagesAreRefused(t *testing.T) {
+	chain := newLedger()
+	r := start(t, chain, options(t.TempDir()+"/relay.db"))
+	d := &door{t, r.url}
+	root, secrets := []byte(`{"root":"`+random().Hex()+`"}`), []byte(`{"secrets":["`+random().Hex()+`"]}`)
+	for name, headers := range map[string][]string{
+		"another site":                          {"Origin", "https://attacker.example", "Sec-Fetch-Site", "cross-site"},
+		"another site, in an old browser":       {"Origin", "https://attacker.example"},
+		"a page without an origin":              {"Origin", "null"},
+		"another port of this very computer":    {"Origin", "http://127.0.0.1:1", "Sec-Fetch-Site", "same-site"},
+		"a name that was moved to this address": {"Origin", "http://attacker.example", "Host", "attacker.example"},
+	} {
+		headers = append(headers, "Content-Type", "text/plain")
+		for path, body := range map[string][]byte{"/anchor": root, "/revoke": secrets} {
+			if status, text := d.ask("POST", path, body, headers...); status != http.StatusForbidden || !strings.HasPrefix(text, `{"error":"`) {
+				t.Errorf("POST %s of %s: HTTP status %d %s", path, name, status, text)
+			}
+		}
+	}
+	for path, body := range map[string][]byte{"/anchor": root, "/revoke": secrets} {
+		if status, text := d.ask("POST", path, body); status != http.StatusAccepted {
+			t.Errorf("POST %s of a wallet: HTTP status %d %s", path, status, text)
+		}
+	}
 }

@@ -90,10 +90,16 @@ func (r *Relay) handler() http.Handler {
 	} {
 		mux.HandleFunc(route, r.admitted(route, do))
 	}
+	var foreign http.CrossOriginProtection
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		// Whoever does not read its answer keeps nothing busy for long.
 		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxWait*time.Second + answerLimit)); err != nil {
 			r.options.Log.Debug("the time limit of an answer", "error", err)
+		}
+		// No page in a browser is a wallet, nor one whose name leads here.
+		if origin := req.Header.Get("Origin"); foreign.Check(req) != nil || origin != "" && origin != r.options.URL {
+			answer(w, http.StatusForbidden, map[string]string{"error": "a page of another site sent this: use a wallet"})
+			return
 		}
 		mux.ServeHTTP(w, req)
 	})
