@@ -35,6 +35,9 @@ type ledger struct {
 	reveals  int
 	err      error
 	gate     chan struct{} // nil: open
+	only     string        // what the gate is for: "anchor", or empty for both
+	held     int           // how many transactions came to the gate
+	reads    int
 }
 
 func newLedger() *ledger {
@@ -60,9 +63,15 @@ func (l *ledger) counted() (anchors, reveals int) {
 	return l.anchors, l.reveals
 }
 
-func (l *ledger) post(ctx context.Context, do func()) error {
+func (l *ledger) post(ctx context.Context, kind string, do func()) error {
 	l.mu.Lock()
 	gate := l.gate
+	if l.only != "" && l.only != kind {
+		gate = nil
+	}
+	if gate != nil {
+		l.held++
+	}
 	l.mu.Unlock()
 	if gate != nil {
 		select {
@@ -82,7 +91,7 @@ func (l *ledger) post(ctx context.Context, do func()) error {
 }
 
 func (l *ledger) Anchor(ctx context.Context, root common.Hash) error {
-	return l.post(ctx, func() {
+	return l.post(ctx, "anchor", func() {
 		if l.anchored[root] == 0 {
 			l.anchored[root] = uint64(time.Now().Unix())
 			l.anchors++
@@ -94,7 +103,7 @@ func (l *ledger) Revoke(ctx context.Context, secrets []common.Hash) error {
 	if len(secrets) > relay.MaxSecrets {
 		return errors.New("too many secrets for one transaction")
 	}
-	return l.post(ctx, func() {
+	return l.post(ctx, "revoke", func() {
 		l.reveals++
 		for _, secret := range secrets {
 			l.revoked[consent.Revocation(secret)] = uint64(time.Now().Unix())
@@ -105,6 +114,7 @@ func (l *ledger) Revoke(ctx context.Context, secrets []common.Hash) error {
 func (l *ledger) Read(_ context.Context, need consent.Entries) (consent.State, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.reads++
 	if l.err != nil {
 		return consent.State{}, l.err
 	}

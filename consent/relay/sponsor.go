@@ -32,7 +32,7 @@ const (
 func (r *Relay) send(ctx context.Context) {
 	for {
 		err := r.sender.hold(ctx, func(ctx context.Context) {
-			s := &sending{Relay: r, sent: make(map[common.Hash]bool), slots: make(chan struct{}, inFlight)}
+			s := &sending{Relay: r, sent: make(map[common.Hash]bool), planted: make(chan struct{}, inFlight), revealing: make(chan struct{}, inFlight)}
 			r.metrics.sending.Set(1)
 			defer r.metrics.sending.Set(0)
 			s.all.Go(func() { s.plant(ctx) })
@@ -52,8 +52,10 @@ func (r *Relay) send(ctx context.Context) {
 // sending is the work of the process that sends.
 type sending struct {
 	*Relay
-	all   sync.WaitGroup
-	slots chan struct{} // taken by what waits for a block
+	all sync.WaitGroup
+
+	// Taken by what waits for a block: secrets wait behind no trees.
+	planted, revealing chan struct{}
 
 	mu   sync.Mutex
 	sent map[common.Hash]bool // roots of trees, and secrets, that wait for a block
@@ -179,7 +181,7 @@ func (s *sending) anchor(ctx context.Context, root common.Hash) {
 	if !s.begin(root) {
 		return
 	}
-	s.start(ctx, func() {
+	s.start(ctx, s.planted, func() {
 		defer s.end(root)
 		began := time.Now()
 		done := s.persist(ctx, "anchor a tree", func() error {
@@ -209,15 +211,16 @@ func (s *sending) anchor(ctx context.Context, root common.Hash) {
 // took it away.
 var errDropped = errors.New("the chain does not show it any more")
 
-// start runs do once fewer than inFlight others wait for a block.
-func (s *sending) start(ctx context.Context, do func()) {
+// start runs do once it has one of the slots, each of which something holds that
+// waits for a block.
+func (s *sending) start(ctx context.Context, slots chan struct{}, do func()) {
 	s.all.Go(func() {
 		select {
 		case <-ctx.Done():
 			return
-		case s.slots <- struct{}{}:
+		case slots <- struct{}{}:
 		}
-		defer func() { <-s.slots }()
+		defer func() { <-slots }()
 		do()
 	})
 }
@@ -267,7 +270,7 @@ func (s *sending) revealAll(ctx context.Context) error {
 	}
 	all = slices.DeleteFunc(all, func(secret common.Hash) bool { return !s.begin(secret) })
 	for secrets := range slices.Chunk(all, MaxSecrets) {
-		s.start(ctx, func() {
+		s.start(ctx, s.revealing, func() {
 			defer s.end(secrets...)
 			s.persist(ctx, "reveal secrets", func() error { return s.revealOnce(ctx, secrets) })
 		})

@@ -106,6 +106,31 @@ func TestSecretsAreRevealed(t *testing.T) {
 	})
 }
 
+// However many trees wait for a block, a secret waits for none of them.
+func TestSecretsPassTrees(t *testing.T) {
+	chain := newLedger()
+	chain.gate, chain.only = make(chan struct{}), "anchor"
+	c := start(t, chain, options(t.TempDir()+"/relay.db")).client(t)
+	const trees = 16
+	for i := range trees {
+		if err := c.Submit(t.Context(), random()); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "one more tree is under way", func() (under bool) {
+			chain.set(func() { under = chain.held == i+1 })
+			return under
+		})
+	}
+	secret := random()
+	if err := c.Revoke(t.Context(), []common.Hash{secret}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the secret is on chain", func() (there bool) {
+		chain.set(func() { there = chain.revoked[consent.Revocation(secret)] != 0 })
+		return there
+	})
+}
+
 // What a reorganisation drops is sent again until it is final, whoever took it.
 func TestReorganisationIsMended(t *testing.T) {
 	chain := newLedger()
