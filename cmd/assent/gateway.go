@@ -45,7 +45,8 @@ func gatewayCommand(a *app) *cobra.Command {
 		Short: "Stand in front of a FHIR server, and let through what grants permit",
 		Long: `Serves FHIR R4 in front of a FHIR server, and lets through exactly what grants on the
 chain permit; a token that it gave out ends with the grant. Every decision goes to a
-log that each patient can read, and that nobody can alter unseen. It is the data
+log that each patient can read, and that nobody can alter unseen: it is anchored on
+the chain, which this wallet pays for where the network wants coins. It is the data
 holder whose wallet is in use. Which record a patient's account opens, you say with
 “assent gateway enroll bind”.
 
@@ -138,7 +139,7 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 		}
 		defer g.Close()
 		gateway.PrepareProcess()
-		public.server.Handler = g
+		public.server.Handler = fromProxy(g)
 		metrics, err := o.metricsService(ctx, g.Metrics(), log)
 		if err != nil {
 			return err

@@ -57,7 +57,9 @@ It also keeps sealed letters for whoever proves an address, and can read none.
 
 On this computer it is open to everybody. Where others can reach it, it needs TLS,
 and either --tokens or --allow says who may use it. Its database is one SQLite file,
-or PostgreSQL by URL (with the password in ~/.pgpass), which several relays share.`,
+or PostgreSQL by URL (with the password in ~/.pgpass), which several relays share.
+Behind a proxy on this computer, clients are told apart, and admitted, by the last
+address in its X-Forwarded-For.`,
 		Example: `  assent relay serve --listen 127.0.0.1:8600
   assent relay serve --listen :443 --public https://relay.example --tls-cert cert.pem --tls-key key.pem \
          --tokens wallets.tokens --database postgres://assent@db.internal/relay --metrics 127.0.0.1:9100`,
@@ -152,7 +154,7 @@ func runRelayServe(ctx context.Context, o *relayServeOptions) error {
 			return err
 		}
 		defer r.Close()
-		public.server.Handler = r.Handler()
+		public.server.Handler = fromProxy(r.Handler())
 		metrics, err := o.metricsService(ctx, promhttp.HandlerFor(known, promhttp.HandlerOpts{}), log)
 		if err != nil {
 			return err

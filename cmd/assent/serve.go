@@ -28,6 +28,7 @@ const (
 	headerPatience = 5 * time.Second
 	readPatience   = 30 * time.Second
 	idlePatience   = 2 * time.Minute
+	writePatience  = 30 * time.Second
 	maxHeader      = 32 << 10 // bytes
 )
 
@@ -134,10 +135,26 @@ func newServing(url string, metrics *service, account common.Address, domain con
 	return s
 }
 
+// fromProxy serves requests that come through a proxy on this computer as those of
+// its clients: of the last address in X-Forwarded-For, which is the proxy's word.
+func fromProxy(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		remote, err := netip.ParseAddrPort(r.RemoteAddr)
+		if said := r.Header.Values("X-Forwarded-For"); err == nil && remote.Addr().Unmap().IsLoopback() && len(said) > 0 {
+			all := strings.Split(said[len(said)-1], ",")
+			if from, err := netip.ParseAddr(strings.TrimSpace(all[len(all)-1])); err == nil {
+				r.RemoteAddr = netip.AddrPortFrom(from, remote.Port()).String()
+			}
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerPatience, ReadTimeout: readPatience, IdleTimeout: idlePatience, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // of connections that broke
+		HTTP2:    &http.HTTP2Config{WriteByteTimeout: writePatience}, // a client that reads nothing of its connection
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),  // of connections that broke
 	}
 }
 

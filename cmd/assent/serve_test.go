@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -239,6 +240,37 @@ func TestBaseURL(t *testing.T) {
 		at, err := baseURL("--fhir", text)
 		if (err == nil) != (want != "") || err == nil && at.String() != want || err != nil && exitCode(err) != exitUsage {
 			t.Errorf("%q: %v, %v", text, at, err)
+		}
+	}
+}
+
+// Clients behind a proxy on this computer are told apart by what it says of them;
+// nobody else can say it.
+func TestFromProxy(t *testing.T) {
+	for _, c := range []struct {
+		remote    string
+		forwarded []string
+		want      string
+	}{
+		{"192.0.2.1:1234", nil, "192.0.2.1:1234"},
+		{"192.0.2.1:1234", []string{"198.51.100.7"}, "192.0.2.1:1234"}, // it may say what it likes
+		{"127.0.0.1:1234", nil, "127.0.0.1:1234"},
+		{"127.0.0.1:1234", []string{"198.51.100.7"}, "198.51.100.7:1234"},
+		{"127.0.0.1:1234", []string{"203.0.113.9, 198.51.100.7"}, "198.51.100.7:1234"},
+		{"127.0.0.1:1234", []string{"203.0.113.9", "198.51.100.7"}, "198.51.100.7:1234"},
+		{"127.0.0.1:1234", []string{"unknown"}, "127.0.0.1:1234"},
+		{"[::1]:1234", []string{"2001:db8::1:2:3:4"}, "[2001:db8::1:2:3:4]:1234"},
+		{"[::ffff:127.0.0.1]:1234", []string{"198.51.100.7"}, "198.51.100.7:1234"},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = c.remote
+		for _, said := range c.forwarded {
+			r.Header.Add("X-Forwarded-For", said)
+		}
+		got := ""
+		fromProxy(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.RemoteAddr })).ServeHTTP(nil, r)
+		if got != c.want {
+			t.Errorf("%s, %q: %s", c.remote, c.forwarded, got)
 		}
 	}
 }

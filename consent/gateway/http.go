@@ -352,21 +352,13 @@ func (g *Gateway) limiter(client string) *rate.Limiter {
 	return l
 }
 
-// clientOf is the network address that a request comes from: as the proxy on this
-// computer says it in the last place of X-Forwarded-For, where it comes from one.
+// clientOf is the network address that a request comes from.
 func clientOf(r *http.Request) string {
 	remote, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
 	}
-	from := remote.Addr().Unmap().WithZone("")
-	if said := r.Header.Values("X-Forwarded-For"); from.IsLoopback() && len(said) > 0 {
-		_, last, _ := cutLast(","+said[len(said)-1], ',')
-		if at, err := netip.ParseAddr(strings.TrimSpace(last)); err == nil {
-			from = at.Unmap().WithZone("")
-		}
-	}
-	return from.String()
+	return remote.Addr().Unmap().WithZone("").String()
 }
 
 // network is what a client can choose its addresses from: in IPv6, 64 bits of

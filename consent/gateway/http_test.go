@@ -187,29 +187,14 @@ func (b *breaking) Write(text []byte) (int, error) {
 }
 
 func TestClientAddress(t *testing.T) {
-	for _, c := range []struct {
-		remote    string
-		forwarded []string
-		want      string
-		network   string
-	}{
-		{"192.0.2.1:1234", nil, "192.0.2.1", "192.0.2.1"},
-		{"192.0.2.1:1234", []string{"198.51.100.7"}, "192.0.2.1", "192.0.2.1"}, // it may say what it likes
-		{"127.0.0.1:1234", []string{"198.51.100.7"}, "198.51.100.7", "198.51.100.7"},
-		{"127.0.0.1:1234", []string{"203.0.113.9, 198.51.100.7"}, "198.51.100.7", "198.51.100.7"},
-		{"127.0.0.1:1234", []string{"203.0.113.9", "198.51.100.7"}, "198.51.100.7", "198.51.100.7"},
-		{"127.0.0.1:1234", []string{"unknown"}, "127.0.0.1", "127.0.0.1"},
-		{"[::1]:1234", []string{"2001:db8::1:2:3:4"}, "2001:db8::1:2:3:4", "2001:db8::/64"},
-		{"[::ffff:127.0.0.1]:1234", nil, "127.0.0.1", "127.0.0.1"},
-		{"[fe80::1%eth0]:1234", nil, "fe80::1", "fe80::/64"},
+	for _, c := range []struct{ remote, want, network string }{
+		{"192.0.2.1:1234", "192.0.2.1", "192.0.2.1"},
+		{"[2001:db8::1:2:3:4]:1234", "2001:db8::1:2:3:4", "2001:db8::/64"},
+		{"[::ffff:127.0.0.1]:1234", "127.0.0.1", "127.0.0.1"},
+		{"[fe80::1%eth0]:1234", "fe80::1", "fe80::/64"},
 	} {
-		r := httptest.NewRequest("GET", "/", nil)
-		r.RemoteAddr = c.remote
-		for _, said := range c.forwarded {
-			r.Header.Add("X-Forwarded-For", said)
-		}
-		if got := clientOf(r); got != c.want || network(got) != c.network {
-			t.Errorf("%s, %q: %s in %s", c.remote, c.forwarded, got, network(got))
+		if got := clientOf(&http.Request{RemoteAddr: c.remote}); got != c.want || network(got) != c.network {
+			t.Errorf("%s: %s in %s", c.remote, got, network(got))
 		}
 	}
 }
