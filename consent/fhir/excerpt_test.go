@@ -418,13 +418,47 @@ func TestQuery(t *testing.T) {
 			t.Errorf("%s?%s: searches\n%s, want\n%s", c.kind, c.query, got, c.searches)
 		}
 	}
-	restricted, err := NewQuery("Communication", nil, "p", base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	restricted.Restrict(func(parameter string) bool { return parameter == "recipient" })
-	if got := strings.Join(restricted.Searches(9), " | "); got != "_count=9&subject=Patient%2Fp | _count=9&recipient=Patient%2Fp" {
-		t.Errorf("restricted it searches %s", got)
+	for _, c := range []struct{ kind, query, has, searches string }{
+		{"Communication", "", "recipient", "subject=Patient%2Fp | recipient=Patient%2Fp"},
+		{"Communication", "", "", "subject=Patient%2Fp"},
+		// Servers need have but one of patient and subject.
+		{"Observation", "", "patient", "patient=Patient%2Fp"},
+		{"Observation", "", "patient performer", "patient=Patient%2Fp | performer=Patient%2Fp"},
+		{"Observation", "subject=p", "patient", "patient=Patient%2Fp"},
+		{"Observation", "patient=p", "patient", "patient=Patient%2Fp"},
+		{"Observation", "patient=p", "patient subject", "subject=Patient%2Fp"},
+		{"Encounter", "", "patient", "patient=Patient%2Fp"},
+		{"MedicationDispense", "", "patient receiver", "patient=Patient%2Fp | receiver=Patient%2Fp"},
+		{"Flag", "", "subject", "subject=Patient%2Fp"},
+		{"Coverage", "", "patient", "policy-holder=Patient%2Fp"},
+		{"Patient", "", "patient", "_id=p"},
+	} {
+		parameters, err := url.ParseQuery(c.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		restricted := func() *Query {
+			q, err := NewQuery(c.kind, parameters, "p", base)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return q
+		}
+		searches := func(q *Query) string { return strings.ReplaceAll(strings.Join(q.Searches(9), " | "), "_count=9&", "") }
+		q := restricted()
+		q.Restrict(func(parameter string) bool { return slices.Contains(strings.Fields(c.has), parameter) })
+		if got := searches(q); got != c.searches {
+			t.Errorf("%s at a server with %q searches %s, want %s", c.kind, c.has, got, c.searches)
+		}
+		again := restricted()
+		if err := again.TieBy(q.Ties()); err != nil || searches(again) != c.searches {
+			t.Errorf("%s goes on with %s, %v, want %s", c.kind, searches(again), err, c.searches)
+		}
+		for _, bad := range [][]string{nil, {"code"}, {"nothing"}} {
+			if restricted().TieBy(bad) == nil {
+				t.Errorf("%s is tied by %q", c.kind, bad)
+			}
+		}
 	}
 	e := NewExcerpt("p", base)
 	q, err := NewQuery("Observation", url.Values{"code": {"x"}}, "p", base)

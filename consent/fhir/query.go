@@ -120,12 +120,16 @@ func (q *Query) add(name, value string) error {
 	return nil
 }
 
-// tie finds a parameter of the compartment. patient and subject are the same
-// where R4 has both for a type; their modifier may say that it is a Patient.
+// synonyms are the search parameters that are the same where R4 has both for a
+// type. Many servers have but one of them.
+var synonyms = map[string]string{"patient": "subject", "subject": "patient"}
+
+// tie finds a parameter of the compartment. The modifier of one may say that it is
+// a Patient.
 func (q *Query) tie(name string) (compartmentParameter, bool) {
 	name = strings.TrimSuffix(name, ":Patient")
 	for _, p := range compartmentParameters(q.Type) {
-		if p.name == name || strings.Contains(" patient subject ", " "+name+" ") && strings.Contains(" patient subject ", " "+p.name+" ") {
+		if p.name == name || p.name == synonyms[name] {
 			return p, true
 		}
 	}
@@ -217,13 +221,48 @@ func (q *Query) Searches(count int) []string {
 }
 
 // Restrict leaves out searches by parameters of the compartment that the server
-// does not have, but for the first one.
+// does not have, but for the first one. Where it has patient and not subject, or the
+// other way round, it is asked by what it has.
 func (q *Query) Restrict(has func(parameter string) bool) {
-	for i := len(q.ties) - 1; i > 0; i-- {
-		if !has(q.ties[i].name) {
+	for i := len(q.ties) - 1; i >= 0; i-- {
+		tied := &q.ties[i]
+		if has(tied.name) {
+			continue
+		}
+		if synonym := synonyms[tied.name]; synonym != "" && has(synonym) {
+			tied.name = synonym
+		} else if i > 0 {
 			q.ties = slices.Delete(q.ties, i, i+1)
 		}
 	}
+}
+
+// Ties are the search parameters that pin the patient, one for each of the
+// Searches.
+func (q *Query) Ties() (names []string) {
+	for _, p := range q.ties {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// TieBy makes the Searches those of the Ties that a query like this one had,
+// whatever the server has by now.
+func (q *Query) TieBy(names []string) error {
+	var ties []compartmentParameter
+	for _, name := range names {
+		p, ok := q.tie(name)
+		if !ok {
+			return fmt.Errorf("%s does not tie %s to a patient", consent.Quote(name), q.Type)
+		}
+		p.name = name
+		ties = append(ties, p)
+	}
+	if len(ties) == 0 {
+		return errors.New("nothing ties it to a patient")
+	}
+	q.ties = ties
+	return nil
 }
 
 // Matches tells whether a resource that the server gave for one of the Searches
