@@ -35,11 +35,12 @@ const (
 // cursor is where the next page of a search begins. It is sealed: what the FHIR
 // server and its links look like is nobody's business.
 type cursor struct {
-	Type   string `json:"type"`
-	Query  string `json:"query"`  // as it was asked
-	Search int    `json:"search"` // which of the query's searches
-	At     string `json:"at"`     // the page of the FHIR server
-	Skip   int    `json:"skip"`   // entries of that page
+	Type   string   `json:"type"`
+	Query  string   `json:"query"`  // as it was asked
+	Ties   []string `json:"ties"`   // of the query, as they were when it began
+	Search int      `json:"search"` // which of its searches
+	At     string   `json:"at"`     // the page of the FHIR server
+	Skip   int      `json:"skip"`   // entries of that page
 }
 
 // errCursor does not tell why.
@@ -178,7 +179,12 @@ func (f *front) page(w http.ResponseWriter, r *http.Request, s *session, what *a
 	}
 	first := at.At == ""
 	out := f.bundle(w, r, s, what)
-	query.Restrict(func(parameter string) bool { return f.upstream.has(r.Context(), at.Type, parameter) })
+	if first {
+		query.Restrict(func(parameter string) bool { return f.upstream.has(r.Context(), at.Type, parameter) })
+		at.Ties = query.Ties()
+	} else if query.TieBy(at.Ties) != nil {
+		return errCursor
+	}
 	walk := walk{front: f, session: s, query: query, out: out, left: count, limited: true, given: make(map[string]bool)}
 	self := f.public + "/" + at.Type
 	if at.Query != "" {

@@ -30,11 +30,16 @@ type upstream struct {
 	client *http.Client
 	shared *lru.Cache[string, shared]
 
-	statement struct {
-		sync.Mutex
-		until time.Time
-		types map[string][]string // search parameters by resource type; nil: not known
-	}
+	statement statement
+}
+
+// statement is what the FHIR server says of itself.
+type statement struct {
+	sync.Mutex
+	types  map[string][]string // search parameters by resource type; nil: not known
+	until  time.Time           // when it is asked for again
+	asking bool
+	first  chan struct{} // closed once it was asked for, whatever came of it
 }
 
 // Limits of what the FHIR server may answer.
@@ -50,7 +55,8 @@ func newUpstream(base *url.URL, credentials string) *upstream {
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 	return &upstream{
 		base: u.String(), root: u.EscapedPath(), secret: credentials,
-		shared: lru.NewCache[string, shared](sharedCount),
+		shared:    lru.NewCache[string, shared](sharedCount),
+		statement: statement{first: make(chan struct{})},
 		client: &http.Client{
 			Transport: &http.Transport{
 				DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
@@ -210,30 +216,59 @@ func (u *upstream) answers(ctx context.Context) error {
 }
 
 const (
-	statementFor   = 10 * time.Minute
-	statementRetry = time.Minute
+	statementFor     = 10 * time.Minute
+	statementRetry   = time.Minute
+	statementTimeout = 10 * time.Second
 )
 
 // has tells whether the FHIR server has the resource type and, where one is
 // given, the search parameter for it, by its CapabilityStatement. Where that does
 // not say, it is taken to have them.
 func (u *upstream) has(ctx context.Context, kind, parameter string) bool {
-	u.statement.Lock()
-	defer u.statement.Unlock()
-	if now := time.Now(); now.After(u.statement.until) {
-		types, err := u.capabilities(context.WithoutCancel(ctx))
-		u.statement.types, u.statement.until = types, now.Add(statementFor)
-		if err != nil {
-			u.statement.until = now.Add(statementRetry)
-		}
+	types := u.types(ctx)
+	parameters, known := types[kind]
+	return len(types) == 0 || known && (parameter == "" || len(parameters) == 0 || slices.Contains(parameters, parameter))
+}
+
+// types gives what the server last said. Nobody waits for it but for the first
+// time: where it is old, it is asked for meanwhile.
+func (u *upstream) types(ctx context.Context) map[string][]string {
+	s := &u.statement
+	s.Lock()
+	if !s.asking && time.Now().After(s.until) {
+		s.asking = true
+		go u.state()
 	}
-	parameters, known := u.statement.types[kind]
-	return len(u.statement.types) == 0 || known && (parameter == "" || len(parameters) == 0 || slices.Contains(parameters, parameter))
+	s.Unlock()
+	select {
+	case <-s.first:
+	case <-ctx.Done():
+	}
+	s.Lock()
+	defer s.Unlock()
+	return s.types
+}
+
+// state asks for the statement. Where none comes, the one before holds.
+func (u *upstream) state() {
+	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+	defer cancel()
+	types, err := u.capabilities(ctx)
+	s := &u.statement
+	s.Lock()
+	defer s.Unlock()
+	s.asking, s.until = false, time.Now().Add(statementRetry)
+	if err == nil {
+		s.types, s.until = types, time.Now().Add(statementFor)
+	}
+	select {
+	case <-s.first:
+	default:
+		close(s.first)
+	}
 }
 
 func (u *upstream) capabilities(ctx context.Context) (map[string][]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
 	text, err := u.get(ctx, "metadata")
 	if err != nil {
 		return nil, err

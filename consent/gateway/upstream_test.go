@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -8,7 +11,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/fhir"
@@ -173,4 +178,144 @@ func TestLesserServers(t *testing.T) {
 	if answer := d.do("GET", "Observation", ""); answer.status != http.StatusBadGateway {
 		t.Errorf("an answer that is cut short is answered with %d", answer.status)
 	}
+}
+
+// stating is a CapabilityStatement with search parameters of one type.
+func stating(kind string, parameters ...string) string {
+	var known []string
+	for _, name := range parameters {
+		known = append(known, `{"name":"`+name+`","type":"reference"}`)
+	}
+	return `{"resourceType":"CapabilityStatement","rest":[{"mode":"server","resource":[{"type":"` + kind + `","searchParam":[` + strings.Join(known, ",") + `]}]}]}`
+}
+
+// A server need know but one of patient and subject, and refuses the other or
+// overlooks it.
+func TestServersThatKnowPatientAlone(t *testing.T) {
+	for _, strict := range []bool{true, false} {
+		var others int
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/metadata":
+				_, _ = io.WriteString(w, stating("Encounter", "patient", "date"))
+			case r.URL.Path != "/Encounter":
+				w.WriteHeader(http.StatusNotFound)
+			case r.URL.Query().Get("patient") == "Patient/anna":
+				_, _ = io.WriteString(w, searchsetText("", `{"resource":{"resourceType":"Encounter","id":"e","subject":{"reference":"Patient/anna"}}}`))
+			case strict:
+				w.WriteHeader(http.StatusBadRequest)
+			default:
+				others++
+				_, _ = io.WriteString(w, searchsetText(""))
+			}
+		}))
+		t.Cleanup(server.Close)
+		d := newDesk(t, server.URL).as("session", "anna", scoped(t, 0, 0, 0, "patient/Encounter.rs"))
+		for _, path := range []string{"Encounter", "Encounter?subject=anna", "Encounter?patient=anna", "Patient/anna/$everything"} {
+			if answer := d.do("GET", path, ""); answer.status != http.StatusOK || !strings.Contains(string(answer.body), `"id":"e"`) || others > 0 {
+				t.Errorf("%s: %d %s, and other patients' are searched %d times", path, answer.status, answer.body, others)
+			}
+		}
+	}
+}
+
+// A search goes on as it began, whatever the server says of itself meanwhile.
+func TestPagesThroughOneStatement(t *testing.T) {
+	const number = 6
+	var statement atomic.Value
+	statement.Store("")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metadata" {
+			_, _ = io.WriteString(w, statement.Load().(string))
+			return
+		}
+		var entries []string
+		for i := range number {
+			if r.URL.Query().Has("sender") {
+				entries = append(entries, fmt.Sprintf(`{"resource":{"resourceType":"Communication","id":"c%d","sender":{"reference":"Patient/anna"}}}`, i))
+			}
+		}
+		_, _ = io.WriteString(w, searchsetText("", entries...))
+	}))
+	t.Cleanup(server.Close)
+	d := newDesk(t, server.URL).as("session", "anna", scoped(t, 0, 0, 0, "patient/Communication.rs"))
+	var page searchsetOf
+	if answer := d.do("GET", "Communication?_count=2", ""); json.Unmarshal(answer.body, &page) != nil || len(page.Entry) != 2 || len(page.Link) != 2 {
+		t.Fatalf("%d %s", answer.status, answer.body)
+	}
+	statement.Store(stating("Communication", "subject", "recipient"))
+	d.restate(func() bool { return !d.upstream.has(t.Context(), "Communication", "sender") })
+	if rest := d.found(strings.TrimPrefix(page.Link[1].URL, d.public+"/")); len(rest) != number-2 {
+		t.Errorf("the rest is %v", rest)
+	}
+}
+
+// restate has the server asked again what it says of itself, until something holds.
+func (d *desk) restate(holds func() bool) {
+	d.Helper()
+	s := &d.upstream.statement
+	s.Lock()
+	s.until = time.Time{}
+	s.Unlock()
+	poll(d, func() error {
+		if !holds() {
+			return errors.New("the server is not asked again")
+		}
+		return nil
+	})
+}
+
+// Nobody waits for a server that does not say what it is, and what it said before
+// holds.
+func TestStatementThatDoesNotCome(t *testing.T) {
+	answers, asked, end := make(chan func(http.ResponseWriter), 10), make(chan struct{}, 10), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/metadata":
+			asked <- struct{}{}
+			(<-answers)(w)
+		case r.URL.Query().Has("sender") || r.URL.Query().Has("subject"):
+			_, _ = io.WriteString(w, searchsetText(""))
+		default:
+			w.WriteHeader(http.StatusBadRequest) // it has no such parameter
+		}
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(end) })
+	d := newDesk(t, server.URL).as("session", "anna", scoped(t, 0, 0, 0, "patient/Communication.rs"))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if !d.upstream.has(gone, "Communication", "anything") {
+		t.Error("what is not known yet is denied")
+	}
+	known := func() {
+		t.Helper()
+		began := time.Now()
+		if !d.upstream.has(t.Context(), "Communication", "sender") || d.upstream.has(t.Context(), "Communication", "recipient") {
+			t.Error("what the server said is not known")
+		}
+		d.found("Communication")
+		if took := time.Since(began); took > statementTimeout/2 {
+			t.Errorf("a search waits %s", took)
+		}
+	}
+	answers <- func(w http.ResponseWriter) { _, _ = io.WriteString(w, stating("Communication", "sender")) }
+	known()
+	<-asked
+
+	answers <- func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) }
+	d.restate(func() bool {
+		known()
+		d.upstream.statement.Lock()
+		defer d.upstream.statement.Unlock()
+		return !d.upstream.statement.until.IsZero()
+	})
+	<-asked
+
+	answers <- func(http.ResponseWriter) { <-end }
+	d.restate(func() bool {
+		known()
+		return len(asked) > 0
+	})
+	known()
 }
