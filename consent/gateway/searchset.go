@@ -114,6 +114,12 @@ func (p *searchset) failure(err error) error {
 	return fmt.Errorf("its Bundle cannot be read: %w", err)
 }
 
+// unlabelled is a meta that says nothing of what the Bundle holds.
+type unlabelled struct {
+	VersionID   string `json:"versionId"`
+	LastUpdated string `json:"lastUpdated"`
+}
+
 // step reads on. more tells that it has come to no entry yet.
 func (p *searchset) step() (e entry, more bool, err error) {
 	p.rest.left = maxEntry
@@ -159,7 +165,7 @@ func (p *searchset) step() (e entry, more bool, err error) {
 	case "meta":
 		meta, err := p.dec.ReadValue()
 		p.meta = bytes.Clone(meta)
-		if err == nil && p.seen && bytes.Contains(meta, []byte("security")) {
+		if err == nil && p.seen && json.Unmarshal(meta, new(unlabelled), json.RejectUnknownMembers(true)) != nil {
 			return entry{}, false, errors.New("its labels stand after what they label")
 		}
 		return entry{}, true, err
