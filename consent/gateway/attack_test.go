@@ -947,21 +947,87 @@ func TestLargeBodiesWait(t *testing.T) {
 }
 
 // The answer to an entry of a batch waits in memory until it is whole, so that it
-// has a limit, whatever is included.
+// has a limit, whatever is included. One that is too long is refused by itself: what
+// was written before stands, and its answer comes.
 func TestAttackByLongEntry(t *testing.T) {
 	var resources []string
 	for i := range 3 {
 		resources = append(resources, observed(fmt.Sprint("o", i), "anna", `"note":[{"text":"`+strings.Repeat("x", maxEntry/3)+`"}]`))
 	}
 	c := newCareless(t, resources...)
-	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, "patient/Observation.rs"))
+	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, "patient/Observation.crs"))
 	if got := d.found("Observation?_count=2"); len(got) != 3 {
 		t.Errorf("by itself it finds %v", got)
 	}
-	for search, want := range map[string]int{"Observation?_count=2": http.StatusOK, "Observation": -1} {
-		answer := d.do("POST", "", `{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"`+search+`"}}]}`, "Content-Type", fhirJSON)
-		if last := d.last().Outcome; answer.status != want || (last == "BrokenOff") != (want < 0) {
-			t.Errorf("%s: %d, %d bytes, logged as %s", search, answer.status, len(answer.body), last)
+	d.notices = nil
+	answer := d.do("POST", "", batchOf(`{"resource":`+goodBody+`,"request":{"method":"POST","url":"Observation"}}`, get("Observation"), get("Observation?_count=2"), get("Observation/missing")), "Content-Type", fhirJSON)
+	var bundle struct {
+		Entry []struct {
+			Resource searchsetOf
+			Response struct {
+				Status, Location string
+				Outcome          struct {
+					Issue []struct{ Code, Diagnostics string }
+				}
+			}
 		}
+	}
+	if err := json.Unmarshal(answer.body, &bundle); err != nil || answer.status != http.StatusOK || len(bundle.Entry) != 4 {
+		t.Fatalf("%d, %v: %.300s", answer.status, err, answer.body)
+	}
+	for i, want := range []string{"201 Created", "413 Request Entity Too Large", "200 OK", "404 Not Found"} {
+		if got := bundle.Entry[i].Response.Status; got != want {
+			t.Errorf("entry %d is answered with %s, want %s", i, got, want)
+		}
+	}
+	long := bundle.Entry[1]
+	if issue := long.Response.Outcome.Issue; len(long.Resource.Entry) > 0 || len(issue) != 1 || issue[0].Code != "too-costly" || len(bundle.Entry[2].Resource.Entry) != 2 || bundle.Entry[0].Response.Location == "" {
+		t.Errorf("the answers are %+v and %+v", long.Response, bundle.Entry[0].Response)
+	}
+	outcomes := make(map[string]int)
+	for _, n := range d.notices {
+		outcomes[n.Outcome]++
+	}
+	if outcomes["TooLong"] != 1 || outcomes["BrokenOff"] != 0 || outcomes["NotFound"] != 1 {
+		t.Errorf("the log has %v", outcomes)
+	}
+}
+
+// What fails in the midst of the answer to an entry fails that entry alone.
+func TestAttackByBrokenEntry(t *testing.T) {
+	c := newCareless(t)
+	for i := range 2 * window {
+		name := fmt.Sprint("Observation/o", i)
+		c.resources[name] = observed(fmt.Sprint("o", i), "anna", "")
+		c.order = append(c.order, name)
+	}
+	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, "patient/Observation.rs"))
+	flushed := 0
+	d.goOn = func(context.Context, *session, *asked) error {
+		if flushed++; flushed == 3 { // before the entry, and before each of its windows
+			return errUpstream
+		}
+		return nil
+	}
+	// Included resources are beyond the page: they make a second window.
+	c.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/fhir/Observation" {
+			return false
+		}
+		var entries []string
+		for i, name := range c.order {
+			mode, text := "match", c.resources[name]
+			if i >= window {
+				mode, text = "include", strings.Replace(text, `{"reference":"Patient/anna"}`, `{"reference":"Patient/anna"},"derivedFrom":[{"reference":"Observation/o0"}]`, 1)
+			}
+			entries = append(entries, `{"resource":`+text+`,"search":{"mode":"`+mode+`"}}`)
+		}
+		_, _ = io.WriteString(w, searchsetText("", entries...))
+		return true
+	}
+	answer := d.do("POST", "", batchOf(get("Observation?_revinclude=Observation:derived-from"), get("Observation/o1")), "Content-Type", fhirJSON)
+	var bundle searchsetOf
+	if err := json.Unmarshal(answer.body, &bundle); err != nil || len(bundle.Entry) != 2 || !strings.HasPrefix(bundle.Entry[0].Response.Status, "502") || !strings.HasPrefix(bundle.Entry[1].Response.Status, "200") || bytes.Contains(answer.body, []byte(`"o5"`)) {
+		t.Errorf("%d, %v: %.300s", answer.status, err, answer.body)
 	}
 }

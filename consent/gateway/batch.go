@@ -165,7 +165,7 @@ type entryAnswer struct {
 	body   bytes.Buffer
 }
 
-var errLongAnswer = fmt.Errorf("the answer to an entry of a batch is longer than %d bytes", maxEntry)
+var errLongAnswer = &decline{http.StatusRequestEntityTooLarge, "too-costly", "TooLong", fmt.Sprintf("the answer to an entry of a batch has at most %d MiB: ask for less at once, by _count", maxEntry>>20)}
 
 func (a *entryAnswer) Header() http.Header { return a.header }
 
@@ -181,6 +181,12 @@ func (a *entryAnswer) Write(b []byte) (int, error) {
 	}
 	a.WriteHeader(http.StatusOK)
 	return a.body.Write(b)
+}
+
+// reset takes back what was written.
+func (a *entryAnswer) reset() {
+	clear(a.header)
+	a.status, a.body = 0, bytes.Buffer{}
 }
 
 // batchAnswer writes a batch-response, each entry as soon as it is there: each

@@ -540,9 +540,13 @@ func (b *bundle) end(links []link, whole bool) error {
 	return nil
 }
 
-// fail gives the error back, as long as nothing was sent. After that the answer
+// fail gives the error back, as long as nothing has left. After that the answer
 // breaks off, so that nobody takes it for whole.
 func (b *bundle) fail(err error) error {
+	if entry, inner := b.w.(*entryAnswer); inner { // the log has more of it than is given
+		entry.reset()
+		return err
+	}
 	if b.sent {
 		b.front.complain(b.ctx, "an answer breaks off", err)
 		n := notice{Interaction: b.asked.interaction, Target: b.asked.target, Outcome: "BrokenOff", Clause: "the answer broke off after what was logged before", Request: servedOf(b.ctx).id}
