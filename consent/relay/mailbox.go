@@ -301,13 +301,13 @@ func (r *Relay) forget(ctx context.Context) error {
 			{"UPDATE cards SET used = $1 WHERE used = 0", now},
 			{"DELETE FROM cards WHERE used < $1", now - int64(cardKept/time.Second)},
 			// The newest tree stays: it tells which number is the next.
-			{"DELETE FROM trees WHERE final = 1 AND made < $1 AND last < (SELECT max(last) FROM trees)", now - int64(rootsKept/time.Second)},
+			{"DELETE FROM trees WHERE final = 1 AND made < $1 AND last <> (SELECT max(last) FROM trees)", now - int64(rootsKept/time.Second)},
 		} {
 			if _, err := tx.ExecContext(ctx, old.statement, old.before); err != nil {
 				return err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM roots WHERE number < (SELECT coalesce(min(first), 0) FROM trees)"); err != nil {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM roots WHERE number < coalesce((SELECT first FROM trees ORDER BY last LIMIT 1), 0)"); err != nil {
 			return err
 		}
 		done, err := tx.ExecContext(ctx, "DELETE FROM mail WHERE received < $1", now-int64(mailKept/time.Second))

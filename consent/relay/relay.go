@@ -145,6 +145,8 @@ CREATE TABLE sessions (
 -- that is noted.
 ALTER TABLE cards ADD COLUMN used BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX cards_by_use ON cards (used);
+`, `
+CREATE INDEX trees_by_time ON trees (made);
 `}
 
 // Open opens a relay. It does nothing by itself before Run.

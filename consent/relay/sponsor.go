@@ -196,7 +196,7 @@ func (s *sending) anchor(ctx context.Context, root common.Hash) {
 				return errDropped
 			}
 			return s.change(ctx, func(tx *sql.Tx) error {
-				_, err := tx.ExecContext(ctx, "UPDATE trees SET block = $1 WHERE root = $2", state.Block, root[:])
+				_, err := tx.ExecContext(ctx, "UPDATE trees SET block = $1 WHERE root = $2 AND final = 0", state.Block, root[:])
 				return err
 			})
 		})
@@ -381,7 +381,7 @@ func (s *sending) watchTrees(ctx context.Context) error {
 		return err
 	}
 	return s.settle(ctx, trees, state.Block, func(root common.Hash) bool { return state.Anchored[root] != 0 },
-		"UPDATE trees SET block = 0 WHERE root = $1", "UPDATE trees SET final = 1 WHERE root = $1")
+		"UPDATE trees SET block = 0 WHERE root = $1 AND final = 0", "UPDATE trees SET final = 1 WHERE root = $1 AND final = 0")
 }
 
 func (s *sending) watchSecrets(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/database"
 	"github.com/assent-wallet/assent/consent/database/databasetest"
 	"github.com/assent-wallet/assent/consent/relay"
 )
@@ -232,6 +234,56 @@ func TestProcessesShareTheWork(t *testing.T) {
 		pass(both)
 		a.stop() // whichever of the two sent, the other does now
 		pass(both[1:])
+	})
+}
+
+// Roots are forgotten 90 days after their tree was made, but for the newest.
+func TestOldRootsAreForgotten(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, location string) {
+		chain := newLedger()
+		var passed atomic.Int64 // since the test began
+		o := options(location)
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+		r := start(t, chain, o)
+		old, newest := random(), random()
+		for _, root := range []common.Hash{old, newest} {
+			if err := r.client(t).Submit(t.Context(), root); err != nil {
+				t.Fatal(err)
+			}
+			if a, err := r.client(t).Anchored(t.Context(), root, patience); err != nil || a == nil {
+				t.Fatal(a, err)
+			}
+		}
+		chain.set(func() { chain.block += o.Finality })
+		db, err := database.Open(t.Context(), location, "test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		until(t, "both are final", func() bool {
+			var final int
+			if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM trees WHERE final = 1").Scan(&final); err != nil {
+				t.Fatal(err)
+			}
+			return final == 2
+		})
+		r.stop()
+		passed.Add(int64(91 * 24 * time.Hour))
+		c := start(t, chain, o).client(t) // which sweeps as it starts
+		until(t, "the old one is forgotten", func() bool {
+			_, err := c.Anchored(t.Context(), old, 0)
+			return relay.IsNotFound(err)
+		})
+		if a, err := c.Anchored(t.Context(), newest, 0); err != nil || a == nil {
+			t.Errorf("the newest: %v, %v", a, err)
+		}
+		after := random()
+		if err := c.Submit(t.Context(), after); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := c.Anchored(t.Context(), after, patience); err != nil || a == nil || a.Root != after {
+			t.Errorf("the next: %v, %v", a, err)
+		}
 	})
 }
 
