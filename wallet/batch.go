@@ -325,15 +325,20 @@ func (b *Batch) before(ctx context.Context, lookup *lookup, r *BatchRow, referen
 	if err != nil {
 		return false, fmt.Errorf("the grant of the row %s: %w", consent.Quote(r.Reference), err)
 	}
-	grant, err := readStored(&record)
+	expires := r.Draft.Expires
+	if !own { // the row may count from another day
+		grant, err := readStored(&record)
+		if err != nil {
+			return false, err
+		}
+		expires = grant.Grant.Expires
+	}
 	switch {
-	case err != nil:
-		return false, err
 	case other.revoked || record.State == Revoked:
 		return false, &referenceError{fmt.Sprintf("the grant of the reference %s was taken back: give it another reference", consent.Quote(r.Reference))}
-	case grant.Grant.Expires <= w.now():
+	case expires <= w.now():
 		return false, &referenceError{fmt.Sprintf("the grant of the reference %s ended on %s: give it another reference",
-			consent.Quote(r.Reference), time.Unix(int64(grant.Grant.Expires), 0).UTC().Format("2 January 2006, 15:04 UTC"))}
+			consent.Quote(r.Reference), time.Unix(int64(expires), 0).UTC().Format("2 January 2006, 15:04 UTC"))}
 	}
 	return !own, nil
 }

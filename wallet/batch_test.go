@@ -406,6 +406,7 @@ func TestBatchGivenAndEnded(t *testing.T) {
 	refused("another file with two rows of it", longer[5:], "{{8 1} reference the grant of the reference “row 6” was taken back", "“row 7” was taken back")
 
 	patient.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	refused("the same file two hours later", file, append(two, "“row 0” ended on ", "“row 2” ended on ", "“row 3” ended on ", "“row 5” ended on ")...)
 	later := w.row(9, "row 9", w.draft(common.Address{1}, "patient/Device.r"))
 	later.Draft.Expires += 3 * 3600
 	again := longer[0]
