@@ -23,6 +23,7 @@ const (
 	maxWait     = 60        // seconds of GET /anchor/{root}?wait=
 	answerLimit = 30 * time.Second
 	readyLimit  = 5 * time.Second
+	readyFor    = time.Second      // an answer of GET /ready counts
 	heartbeat   = 15 * time.Second // between two signs of life of a stream
 	lookEvery   = 2 * time.Second  // at mail that other processes took
 )
@@ -200,19 +201,28 @@ func pathAddress(req *http.Request) (common.Address, error) {
 	return account, nil
 }
 
+// ready tells whether database and chain answer. Nobody has to be admitted to
+// ask: it is looked at again once readyFor has passed.
 func (r *Relay) ready(w http.ResponseWriter, req *http.Request) {
-	ctx, cancel := context.WithTimeout(req.Context(), readyLimit)
-	defer cancel()
-	err := r.db.PingContext(ctx)
-	if err == nil {
-		_, err = r.chain.Read(ctx, consent.Entries{})
+	r.readiness.Lock()
+	defer r.readiness.Unlock()
+	if time.Since(r.readiness.at) > readyFor {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), readyLimit)
+		defer cancel()
+		err := r.db.PingContext(ctx)
+		if err == nil {
+			_, err = r.chain.Read(ctx, consent.Entries{})
+		}
+		if err != nil {
+			r.options.Log.Warn("not ready", "error", err)
+		}
+		r.readiness.is, r.readiness.at = err == nil, time.Now()
 	}
-	if err != nil {
-		r.options.Log.Warn("not ready", "error", err)
-		answer(w, http.StatusServiceUnavailable, map[string]bool{"ready": false})
-		return
+	status := http.StatusOK
+	if !r.readiness.is {
+		status = http.StatusServiceUnavailable
 	}
-	answer(w, http.StatusOK, map[string]bool{"ready": true})
+	answer(w, status, map[string]bool{"ready": r.readiness.is})
 }
 
 func (r *Relay) getRelay(w http.ResponseWriter, _ *http.Request) error {

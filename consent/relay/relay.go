@@ -95,8 +95,14 @@ type Relay struct {
 	boxes    limits // letters to one mailbox
 	pairs    limits // letters of one client to one mailbox
 	streams  streams
-	stopped  chan struct{} // closed by Stop
-	stop     sync.Once
+
+	readiness struct {
+		sync.Mutex
+		at time.Time // when it was looked at; zero: never
+		is bool
+	}
+	stopped chan struct{} // closed by Stop
+	stop    sync.Once
 }
 
 // schema leads from nothing to the tables; see database.Open.

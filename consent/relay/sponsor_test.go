@@ -306,9 +306,26 @@ func TestSilentChainIsWaitedFor(t *testing.T) {
 	if a, err := c.Anchored(t.Context(), root, patience); err != nil || a == nil {
 		t.Errorf("%v, %v", a, err)
 	}
-	if got := get(t, r.url+"/ready"); got != http.StatusOK {
-		t.Errorf("ready: %d", got)
+	until(t, "it is ready", func() bool { return get(t, r.url+"/ready") == http.StatusOK })
+}
+
+// Whoever asks whether it is ready, and however often, costs a call of the chain
+// each second at most.
+func TestReadyIsRemembered(t *testing.T) {
+	chain := newLedger()
+	r := start(t, chain, options(t.TempDir()+"/relay.db"))
+	began := time.Now()
+	for range 200 {
+		if got := get(t, r.url+"/ready"); got != http.StatusOK {
+			t.Fatalf("ready: %d", got)
+		}
 	}
+	most := 1 + int(time.Since(began)/time.Second)
+	chain.set(func() {
+		if chain.reads > most {
+			t.Errorf("the chain was asked %d times, want at most %d", chain.reads, most)
+		}
+	})
 }
 
 func get(t *testing.T, url string) (status int) {
