@@ -2,7 +2,8 @@
 // embedded chain, in front of a stub of a FHIR server, each in a process of its
 // own, and asks it for what grants permit, at a given rate and over many
 // connections. It prints how much was answered and how fast, what the gateway
-// itself adds to that, and how much memory it takes.
+// itself adds to what the stub takes at the same time, and how much memory it
+// takes.
 //
 // It counts nothing that it has not compared with what was to come, byte for
 // byte, and its stub of a FHIR server proves nothing about real ones.

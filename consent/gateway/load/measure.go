@@ -32,6 +32,11 @@ import (
 	"github.com/assent-wallet/assent/consent/gateway"
 )
 
+const (
+	straightPart   = 0.05 // of the rate is read straight from the stub
+	straightAskers = 16   // and by so many
+)
+
 // measure starts the parts, and prints what it measures.
 func measure(ctx context.Context, o options) error {
 	var upstream string
@@ -62,11 +67,6 @@ func measure(ctx context.Context, o options) error {
 		}
 		fmt.Printf("exchanges: %.0f/s, %v, resident %d MB\n", float64(len(exchanged))/o.exchanges.Seconds(), summary(exchanged), served.resident())
 	}
-	straight, _, err := openLoop(ctx, askers, o.rate, min(o.lasts, 5*time.Second), (*asker).readStraight, nil)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("reads straight from the stub: %v\n", summary(straight))
 	// Nothing is measured before all have a token and a connection.
 	if _, _, err := openLoop(ctx, askers, o.rate, time.Second, (*asker).read, nil); err != nil {
 		return err
@@ -86,15 +86,26 @@ func measure(ctx context.Context, o options) error {
 	for i, pid := range pids {
 		work[i] = worked(pid)
 	}
+	// What stub, askers and the processors that all share take by themselves shows
+	// at the same time alone.
+	var (
+		straight []time.Duration
+		failed   error
+		beside   sync.WaitGroup
+	)
+	beside.Go(func() {
+		straight, _, failed = openLoop(ctx, askers[:min(len(askers), straightAskers)], o.rate*straightPart, o.lasts, (*asker).readStraight, nil)
+	})
 	took, waited, err := openLoop(ctx, askers, o.rate, o.lasts, (*asker).read, func(answered int) time.Duration {
 		fmt.Printf("%7s  %7.0f  %8d  %5d MB\n", time.Since(began).Round(time.Second), float64(answered-before)/o.every.Seconds(), answered, served.resident())
 		before = answered
 		return o.every
 	})
-	if err != nil {
+	elapsed := time.Since(began)
+	beside.Wait()
+	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
-	elapsed := time.Since(began)
 	for i, pid := range pids {
 		work[i] = (worked(pid) - work[i]) / time.Duration(len(took))
 	}
@@ -109,8 +120,9 @@ func measure(ctx context.Context, o options) error {
 	fmt.Printf("reads: %.0f/s of %.0f/s, all right\n", float64(len(took))/elapsed.Seconds(), o.rate)
 	fmt.Printf("  from when each was due: %v\n", summary(waited))
 	fmt.Printf("  from when it was sent:  %v\n", summary(took))
-	fmt.Printf("  added by the gateway:   %v at the median\n", (median(took) - median(straight)).Round(time.Microsecond))
-	fmt.Printf("  processor for each:     gateway %v, stub %v, this program %v\n", work[0], work[1], work[2])
+	fmt.Printf("reads straight from the stub meanwhile: %v\n", summary(straight))
+	fmt.Printf("added by the gateway: %v at the median\n", (median(took) - median(straight)).Round(time.Microsecond))
+	fmt.Printf("processor for each: gateway %v, stub %v, this program %v\n", work[0], work[1], work[2])
 	return nil
 }
 
@@ -242,7 +254,7 @@ type asker struct {
 	key      *ecdsa.PrivateKey // of its proofs
 	binding  common.Hash
 	header   string // of its proofs, encoded
-	next     int    // observation
+	next     [2]int // observation, through the gateway and straight
 	token    string
 	ath      string // of the token
 	until    time.Time
@@ -250,7 +262,7 @@ type asker struct {
 
 func newAsker(at *opened, upstream string, i int) (*asker, error) {
 	c := &at.Clinics[i%len(at.Clinics)]
-	a := &asker{at: at, patient: c.Patient, next: i}
+	a := &asker{at: at, patient: c.Patient, next: [2]int{i, i}}
 	for o := range a.record {
 		a.record[o] = observation(c.Patient, o)
 	}
@@ -360,7 +372,7 @@ func (a *asker) read() error {
 			return err
 		}
 	}
-	o := a.turn()
+	o := turn(&a.next[0])
 	path := "/Observation/" + observationOf(a.patient, o)
 	proof, err := a.proof(http.MethodGet, a.at.URL+path, a.ath)
 	if err != nil {
@@ -371,13 +383,13 @@ func (a *asker) read() error {
 
 // readStraight reads it from the stub.
 func (a *asker) readStraight() error {
-	o := a.turn()
+	o := turn(&a.next[1])
 	return a.expect(a.upstream, "/Observation/"+observationOf(a.patient, o), "", o)
 }
 
-func (a *asker) turn() int {
-	a.next++
-	return a.next % observations
+func turn(next *int) int {
+	*next++
+	return *next % observations
 }
 
 // expect reads an observation, which has to come as the stub has it.
