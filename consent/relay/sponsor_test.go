@@ -21,7 +21,9 @@ import (
 func TestRootsAreAnchored(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, location string) {
 		chain := newLedger()
-		c := start(t, chain, options(location)).client(t)
+		o := options(location)
+		o.Interval = time.Second
+		c := start(t, chain, o).client(t)
 		roots := make([]common.Hash, 300)
 		got := make([]*relay.Anchored, len(roots))
 		var all sync.WaitGroup
