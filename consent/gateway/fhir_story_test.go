@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,6 +101,109 @@ func TestWrites(t *testing.T) {
 	if gone, old := d.do("GET", name, ""), d.do("GET", name+"/_history/"+version, ""); gone.status != http.StatusNotFound || old.status != http.StatusNotFound {
 		t.Errorf("after the delete: %d and %d", gone.status, old.status)
 	}
+}
+
+// A server need not answer a write with what it wrote. What was done is not done
+// again, whatever it answers.
+func TestWritesThatAreNotAnswered(t *testing.T) {
+	const made = "Observation/made"
+	location := func(at string) func(http.ResponseWriter) {
+		return func(w http.ResponseWriter) {
+			w.Header().Set("Location", at)
+			w.WriteHeader(http.StatusCreated)
+		}
+	}
+	for name, c := range map[string]struct {
+		method  string
+		answer  func(http.ResponseWriter)
+		reading int // status of a read of it
+		status  int
+		body    bool
+	}{
+		"with a Location":              {"POST", location("https://public.example/r4/Observation/made/_history/7"), 200, 201, true},
+		"with a Location within":       {"POST", location("Observation/made"), 200, 201, true},
+		"with a Location that is gone": {"POST", location("/fhir/Observation/made"), 404, 201, false},
+		"with a Location that fails":   {"POST", location("/fhir/Observation/made"), 500, 201, false},
+		"with another Location":        {"POST", location("/fhir/Condition/made"), 200, 500, false},
+		"with the Location of no id":   {"POST", location("/fhir/Observation/?made"), 200, 500, false},
+		"with neither":                 {"POST", func(w http.ResponseWriter) { w.WriteHeader(http.StatusCreated) }, 200, 500, false},
+		"with a failure":               {"POST", func(w http.ResponseWriter) { w.WriteHeader(http.StatusGatewayTimeout) }, 200, 500, false},
+		"with nothing":                 {"POST", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, 200, 500, false},
+		"with another resource":        {"POST", func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"resourceType":"Patient","id":"made"}`) }, 200, 500, false},
+		"with an outcome and a Location": {"POST", func(w http.ResponseWriter) {
+			location("/fhir/Observation/made")(w)
+			_, _ = io.WriteString(w, `{"resourceType":"OperationOutcome"}`)
+		}, 200, 201, true},
+		"an update with nothing to read":  {"PUT", func(w http.ResponseWriter) {}, 200, 200, true},
+		"an update that cannot be read":   {"PUT", func(w http.ResponseWriter) {}, 500, 200, false},
+		"an update with an outcome":       {"PUT", func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"resourceType":"OperationOutcome"}`) }, 200, 200, true},
+		"an update with another resource": {"PUT", func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"resourceType":"Patient","id":"made"}`) }, 200, 502, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newCareless(t, observed("made", "anna", ""))
+			written := 0
+			server.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodGet {
+					if written > 0 && c.reading != http.StatusOK {
+						w.WriteHeader(c.reading)
+						return true
+					}
+					return false
+				}
+				written++
+				c.answer(w)
+				return true
+			}
+			d := newDesk(t, server.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, attackScope))
+			path, sent := "Observation", goodBody
+			if c.method == "PUT" {
+				path, sent = made, changed("made", `"code":{}`)
+			}
+			answer := d.do(c.method, path, sent, "Content-Type", fhirJSON)
+			if answer.status != c.status || written != 1 || (answer.header.Get("Retry-After") != "") != (c.status == http.StatusBadGateway) {
+				t.Fatalf("%d %v %s", answer.status, answer.header, answer.body)
+			}
+			if got := answer.status < 400 && string(answer.body) == server.resources[made]; got != c.body || c.body && answer.header.Get("Etag") != `W/"7"` || !c.body && answer.status < 400 && len(answer.body) > 0 {
+				t.Errorf("it is answered with %v %s", answer.header, answer.body)
+			}
+			switch answer.status {
+			case http.StatusCreated:
+				want := d.public + "/" + made
+				if c.body {
+					want += "/_history/7"
+				}
+				if got := answer.header.Get("Location"); got != want || !slices.Equal(d.last().Resources, []string{made}) {
+					t.Errorf("it is at %s, logged as %+v", got, d.last())
+				}
+			case http.StatusInternalServerError:
+				if d.last().Outcome != "Unconfirmed" {
+					t.Errorf("it is logged as %+v", d.last())
+				}
+			}
+		})
+	}
+	t.Run("that were not sent", func(t *testing.T) {
+		server := newCareless(t)
+		d := newDesk(t, server.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, attackScope))
+		server.Close()
+		if answer := d.do("POST", "Observation", goodBody, "Content-Type", fhirJSON); answer.status != http.StatusBadGateway || answer.header.Get("Retry-After") == "" {
+			t.Errorf("%d %v", answer.status, answer.header)
+		}
+	})
+	t.Run("that cannot be logged in the end", func(t *testing.T) {
+		server := newCareless(t)
+		d := newDesk(t, server.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, attackScope))
+		logged := 0
+		d.note = func(context.Context, *session, notice) error {
+			if logged++; logged > 1 {
+				return errLog
+			}
+			return nil
+		}
+		if answer := d.do("POST", "Observation", goodBody, "Content-Type", fhirJSON); answer.status != http.StatusInternalServerError || len(server.writes) != 1 || answer.header.Get("Retry-After") != "" {
+			t.Errorf("%d %v", answer.status, answer.header)
+		}
+	})
 }
 
 // A batch does each of its requests by itself.

@@ -151,7 +151,9 @@ func (f *front) serveError(w http.ResponseWriter, r *http.Request, s *session, w
 	}
 	if noted != nil {
 		f.complain(r.Context(), "log", noted)
-		declined = errUnlogged
+		if declined != errUnconfirmed {
+			declined = errUnlogged
+		}
 	}
 	refuse(w, declined)
 }

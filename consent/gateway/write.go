@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/http"
 	"strings"
 
@@ -17,7 +18,9 @@ import (
 const maxReferences = 500
 
 var (
-	errReferences  = &decline{http.StatusUnprocessableEntity, "too-costly", "TooManyReferences", fmt.Sprintf("a resource that is written here refers to at most %d others", maxReferences)}
+	errReferences = &decline{http.StatusUnprocessableEntity, "too-costly", "TooManyReferences", fmt.Sprintf("a resource that is written here refers to at most %d others", maxReferences)}
+	// errUnconfirmed does not ask for another try, which might do it twice.
+	errUnconfirmed = &decline{http.StatusInternalServerError, "exception", "Unconfirmed", "the FHIR server behind this gateway may have taken the resource: look for it before it is sent again"}
 	errChanged     = &decline{http.StatusPreconditionFailed, "conflict", "Conflict", "the resource is of another version by now: read it again"}
 	errNotAdmitted = &decline{http.StatusForbidden, "forbidden", "NotAdmitted", "no scope of the token admits the resource as it would be: whose it is, what it is of, its date, what it is labelled with, or what it refers to"}
 )
@@ -41,29 +44,61 @@ func (f *front) create(w http.ResponseWriter, r *http.Request, s *session, what 
 	if err := f.goOn(r.Context(), s, what); err != nil { // the body may have been slow to come
 		return err
 	}
-	if err := f.logWrite(r, s, what, nil); err != nil {
+	if err := f.logWrite(r, s, what); err != nil {
 		return err
 	}
-	answer, err := f.write(r.Context(), http.MethodPost, kind, after.WithoutID(), "")
+	text, location, err := f.write(r.Context(), http.MethodPost, kind, after.WithoutID(), "")
 	if err != nil {
-		return err
+		return f.unconfirmed(r.Context(), err)
 	}
 	r = r.WithContext(context.WithoutCancel(r.Context())) // what was done is logged, whoever still waits
-	made, readable, err := f.written(r.Context(), s, answer, kind)
+	name, err := created(kind, text, location)
 	if err != nil {
-		return err
+		return f.unconfirmed(r.Context(), err)
 	}
+	made, readable := f.written(r.Context(), s, text, name)
 	// Its id was not known before.
-	if err := f.logWrite(r, s, what, made); err != nil {
-		return err
+	if err := f.logWrite(r, s, what, name); err != nil {
+		return errUnconfirmed
 	}
-	location := f.public + "/" + made.Name()
-	if version := made.Version(); version != "" {
-		location += "/_history/" + version
+	at := f.public + "/" + name
+	if made != nil && made.Version() != "" {
+		at += "/_history/" + made.Version()
 	}
-	w.Header().Set("Location", location)
+	w.Header().Set("Location", at)
 	f.reply(w, r, http.StatusCreated, made, readable)
 	return nil
+}
+
+// unconfirmed is what is said of a create that failed: unless the server refused
+// it, or it was not even sent, it may have been done.
+func (f *front) unconfirmed(ctx context.Context, err error) error {
+	_, declined := errors.AsType[*decline](err)
+	if failed, ok := errors.AsType[*net.OpError](err); declined || ok && failed.Op == "dial" {
+		return err
+	}
+	f.complain(ctx, "create", err)
+	return errUnconfirmed
+}
+
+// errUnnamed is a write that the server answers with something else.
+var errUnnamed = fmt.Errorf("%w: it does not say what it wrote", errUpstream)
+
+// created gives the name of what was created: by the resource in the server's
+// answer or, as that need not be there (FHIR R4, RESTful API, create), by the Location.
+// That may have the base by which others know the server.
+func created(kind string, text []byte, location string) (name string, err error) {
+	if name, err := fhir.Name(text); err == nil {
+		if !strings.HasPrefix(name, kind+"/") {
+			return "", errUnnamed
+		}
+		return name, nil
+	}
+	location, _, _ = strings.Cut(location, "/_history/")
+	if rest, id, found := cutLast("/"+location, '/'); found && fhir.IsID(id) && strings.HasSuffix(rest, "/"+kind) {
+		return kind + "/" + id, nil
+	}
+	return "", errUnnamed
 }
 
 // update answers an update of what is there: it never creates.
@@ -82,20 +117,17 @@ func (f *front) update(w http.ResponseWriter, r *http.Request, s *session, what 
 	if err := f.goOn(r.Context(), s, what); err != nil {
 		return err
 	}
-	if err := f.logWrite(r, s, what, before); err != nil {
+	if err := f.logWrite(r, s, what, before.Name()); err != nil {
 		return err
 	}
-	answer, err := f.write(r.Context(), http.MethodPut, before.Name(), after.Raw(), etag(before.Version()))
+	text, _, err := f.write(r.Context(), http.MethodPut, before.Name(), after.Raw(), etag(before.Version()))
 	if err != nil {
 		return err
 	}
-	made, readable, err := f.written(r.Context(), s, answer, kind)
-	if err != nil {
-		return err
+	if name, err := fhir.Name(text); err == nil && name != before.Name() {
+		return errUnnamed
 	}
-	if made.Name() != before.Name() {
-		return fmt.Errorf("%w: it wrote another resource than it was told", errUpstream)
-	}
+	made, readable := f.written(r.Context(), s, text, before.Name())
 	f.reply(w, r, http.StatusOK, made, readable)
 	return nil
 }
@@ -112,10 +144,10 @@ func (f *front) delete(w http.ResponseWriter, r *http.Request, s *session, what 
 	if err := f.goOn(r.Context(), s, what); err != nil { // the FHIR server may have been slow
 		return err
 	}
-	if err := f.logWrite(r, s, what, before); err != nil {
+	if err := f.logWrite(r, s, what, before.Name()); err != nil {
 		return err
 	}
-	if _, err := f.write(r.Context(), http.MethodDelete, before.Name(), nil, etag(before.Version())); err != nil {
+	if _, _, err := f.write(r.Context(), http.MethodDelete, before.Name(), nil, etag(before.Version())); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -207,11 +239,8 @@ func (f *front) opens(ctx context.Context, s *session, name string) error {
 }
 
 // logWrite logs what is about to be written, or what was created.
-func (f *front) logWrite(r *http.Request, s *session, what *asked, resource *fhir.Resource) error {
-	n := notice{Interaction: what.interaction, Target: what.target, Outcome: fhir.Permitted, Request: servedOf(r.Context()).id}
-	if resource != nil {
-		n.Resources = []string{resource.Name()}
-	}
+func (f *front) logWrite(r *http.Request, s *session, what *asked, names ...string) error {
+	n := notice{Interaction: what.interaction, Target: what.target, Outcome: fhir.Permitted, Request: servedOf(r.Context()).id, Resources: names}
 	if err := f.note(r.Context(), s, n); err != nil {
 		f.complain(r.Context(), "log", err)
 		return errUnlogged
@@ -219,51 +248,62 @@ func (f *front) logWrite(r *http.Request, s *session, what *asked, resource *fhi
 	return nil
 }
 
-// write has the FHIR server change something. What was decided must not be cut
-// short by whoever asked for it.
-func (f *front) write(ctx context.Context, method, path string, body []byte, match string) ([]byte, error) {
+// write has the FHIR server change something, and gives its answer and the Location
+// in that. What was decided must not be cut short by whoever asked for it.
+func (f *front) write(ctx context.Context, method, path string, body []byte, match string) (text []byte, location string, err error) {
 	answer, err := f.upstream.send(context.WithoutCancel(ctx), method, path, body, match)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	text, err := whole(answer)
+	text, err = whole(answer)
 	switch {
-	case err != nil:
-		return nil, err
 	case answer.StatusCode == http.StatusPreconditionFailed, answer.StatusCode == http.StatusConflict:
-		return nil, errChanged
+		return nil, "", errChanged
 	case answer.StatusCode == http.StatusBadRequest, answer.StatusCode == http.StatusUnprocessableEntity:
 		// Why is not told: it may quote what is withheld.
-		return nil, &decline{http.StatusUnprocessableEntity, "processing", "Rejected", "the FHIR server behind this gateway does not take the resource"}
+		return nil, "", &decline{http.StatusUnprocessableEntity, "processing", "Rejected", "the FHIR server behind this gateway does not take the resource"}
 	case answer.StatusCode/100 != 2:
-		return nil, fmt.Errorf("%w: it answers a %s with %s", errUpstream, method, answer.Status)
+		return nil, "", fmt.Errorf("%w: it answers a %s with %s", errUpstream, method, answer.Status)
+	case err != nil:
+		return nil, "", err
 	}
-	return text, nil
+	return text, answer.Header.Get("Location"), nil
 }
 
-// written reads what the FHIR server says that it wrote, and tells whether the
-// session may read it.
-func (f *front) written(ctx context.Context, s *session, text []byte, kind string) (made *fhir.Resource, readable bool, err error) {
+// written gives what was written under a name, as the FHIR server's answer has it
+// or else as it is read, and tells whether the session may read it. It is nil where
+// it cannot be had.
+func (f *front) written(ctx context.Context, s *session, text []byte, name string) (made *fhir.Resource, readable bool) {
 	excerpt := fhir.NewExcerpt(s.patient, f.upstream.base)
-	made, err = excerpt.Read(text)
-	if err != nil || made.Type() != kind || made.ID() == "" {
-		return nil, false, fmt.Errorf("%w: it does not say what it wrote", errUpstream)
+	made, err := excerpt.Read(text)
+	if err != nil || made.Name() != name {
+		if text, err = f.upstream.get(ctx, name); err == nil {
+			if made, err = excerpt.Read(text); err != nil || made.Name() != name {
+				err = errUnreadable
+			}
+		}
+		if err != nil {
+			f.complain(ctx, "what was written", err)
+			return nil, false
+		}
 	}
 	if !excerpt.AdmitsAlone(s.rules, consent.Read, made) {
-		return made, false, nil
+		return made, false
 	}
 	if err := excerpt.Add(made); err != nil {
-		return nil, false, err
+		return made, false
 	}
 	if err := f.upstream.settle(ctx, excerpt, nil); err != nil {
-		return nil, false, err
+		return made, false
 	}
-	return made, excerpt.Admits(s.rules, consent.Read, made), nil
+	return made, excerpt.Admits(s.rules, consent.Read, made)
 }
 
-// reply tells what was written; the resource itself only to whoever may read it.
+// reply tells what was written, as far as that is known; the resource itself only to whoever may read it.
 func (f *front) reply(w http.ResponseWriter, r *http.Request, status int, made *fhir.Resource, readable bool) {
-	describe(w.Header(), made)
+	if made != nil {
+		describe(w.Header(), made)
+	}
 	for _, preference := range r.Header.Values("Prefer") {
 		if strings.Contains(preference, "return=minimal") || strings.Contains(preference, "return=OperationOutcome") {
 			readable = false
