@@ -96,8 +96,7 @@ func (f *front) batch(w http.ResponseWriter, r *http.Request, s *session, what *
 	}
 	n := notice{Interaction: what.interaction, Target: strconv.Itoa(len(sent.Entry)) + " entries", Outcome: fhir.Permitted, Request: servedOf(r.Context()).id}
 	if err := f.note(r.Context(), s, n); err != nil {
-		f.complain(r.Context(), "log", err)
-		return errUnlogged
+		return f.unlogged(r.Context(), err)
 	}
 	out := &batchAnswer{w: w}
 	for i := range sent.Entry {

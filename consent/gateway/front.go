@@ -56,7 +56,7 @@ var (
 	errOtherPatient = &decline{http.StatusForbidden, "forbidden", "OtherPatient", "the token is for another patient's record"}
 	errUnavailable  = &decline{http.StatusBadGateway, "transient", "UpstreamFailed", "the FHIR server behind this gateway gave no usable answer: try again later"}
 	errUnlogged     = &decline{http.StatusServiceUnavailable, "transient", "Unlogged", "the request could not be logged, so it was not answered: try again later"}
-	errPath         = &decline{http.StatusBadRequest, "invalid", "Invalid", "want Type, Type/id, Type/id/_history/version, Patient/id/Type or Patient/id/$everything, unescaped"}
+	errPath         = &decline{http.StatusBadRequest, "invalid", "Invalid", "want Type, Type/id, Type/id/_history/version, Patient/id/Type, Patient/id/$everything or Patient/$everything, unescaped"}
 	errMethod       = &decline{http.StatusMethodNotAllowed, "not-supported", "Unsupported", "that method is not for this URL"}
 	errType         = &decline{http.StatusNotFound, "not-supported", "Unsupported", "FHIR R4 has no such resource type"}
 	errParameters   = &decline{http.StatusBadRequest, "invalid", "Invalid", "a single resource has no parameters but _format for JSON: it is given whole or not at all, and nothing is done under conditions but by headers"}
@@ -246,6 +246,9 @@ func (f *front) route(w http.ResponseWriter, r *http.Request, s *session, what *
 	case len(parts) == 1:
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		return errMethod
+	case len(parts) == 2 && parts[0] == "Patient" && parts[1] == "$everything" && get:
+		what.target = strings.Join(parts, "/")
+		return f.everything(w, r, s, what, s.patient) // of all patients that the token opens
 	case !fhir.IsID(parts[1]):
 		return errPath
 	case r.Method == http.MethodPatch:

@@ -63,6 +63,13 @@ func TestAttackReadAgain(t *testing.T) {
 		t.Errorf("the log has %v", got)
 	}
 
+	// Nor may one be used again for what looks like a read.
+	everything := proofOf("/Patient/$everything")
+	if s := shown("/Patient/$everything", everything); s.status != http.StatusOK || !strings.Contains(string(s.body), `"Bundle"`) {
+		t.Errorf("%d %s", s.status, s.body)
+	}
+	w.denied(shown("/Patient/$everything", everything), "InvalidProof")
+
 	// Many at once, at two gateways.
 	const times = 24
 	proof = proofOf("/Observation/o1")

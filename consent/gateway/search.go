@@ -499,8 +499,7 @@ func (b *bundle) flush() error {
 	}
 	n := notice{Interaction: b.asked.interaction, Target: b.asked.target, Outcome: fhir.Permitted, Request: servedOf(b.ctx).id, Released: maps.Clone(b.waiting)}
 	if err := b.front.note(b.ctx, b.session, n); err != nil {
-		b.front.complain(b.ctx, "log", err)
-		return errUnlogged
+		return b.front.unlogged(b.ctx, err)
 	}
 	if !b.sent {
 		b.w.Header().Set("Content-Type", fhirJSON)

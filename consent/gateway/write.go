@@ -242,8 +242,7 @@ func (f *front) opens(ctx context.Context, s *session, name string) error {
 func (f *front) logWrite(r *http.Request, s *session, what *asked, names ...string) error {
 	n := notice{Interaction: what.interaction, Target: what.target, Outcome: fhir.Permitted, Request: servedOf(r.Context()).id, Resources: names}
 	if err := f.note(r.Context(), s, n); err != nil {
-		f.complain(r.Context(), "log", err)
-		return errUnlogged
+		return f.unlogged(r.Context(), err)
 	}
 	return nil
 }
