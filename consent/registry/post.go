@@ -107,7 +107,9 @@ func (c *Client) entries(calls ...[]byte) missing {
 
 const (
 	firstPoll = 20 * time.Millisecond
+	soonPoll  = 250 * time.Millisecond // at most in the first seconds, when somebody may watch
 	lastPoll  = 2 * time.Second
+	soon      = 3 * time.Second
 
 	stuckAfter  = 3  // blocks that went by without a transaction
 	maxAttempts = 12 // of one job: first sendings and replacements
@@ -140,7 +142,10 @@ type posting struct {
 // sent before, by whom, and what became of it.
 func (p *posting) run(ctx context.Context) (*Posted, error) {
 	failures := 0
-	for poll := firstPoll; ; poll = min(poll*3/2, lastPoll) {
+	for poll, began := firstPoll, time.Now(); ; poll = min(poll*3/2, lastPoll) {
+		if time.Since(began) < soon {
+			poll = min(poll, soonPoll)
+		}
 		v, err := p.look(ctx)
 		var posted *Posted
 		if err == nil {

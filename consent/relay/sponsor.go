@@ -23,9 +23,10 @@ const (
 
 	// Where blocks are further apart than aligned, a tree is made lead before
 	// the next one is due: what comes later is in the one after it, and so on
-	// chain within one interval and lead.
+	// chain within one interval and lead, and up to a second more: the time of a
+	// block has whole seconds.
 	aligned = 2 * time.Second
-	lead    = 700 * time.Millisecond
+	lead    = 600 * time.Millisecond
 )
 
 // send sends what waits, in one process at a time.
