@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/assent-wallet/assent/consent/fhir"
@@ -141,16 +142,16 @@ func TestWritesThatAreNotAnswered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := newCareless(t, observed("made", "anna", ""))
-			written := 0
+			var written atomic.Int32
 			server.answer = func(w http.ResponseWriter, r *http.Request) bool {
 				if r.Method == http.MethodGet {
-					if written > 0 && c.reading != http.StatusOK {
+					if written.Load() > 0 && c.reading != http.StatusOK {
 						w.WriteHeader(c.reading)
 						return true
 					}
 					return false
 				}
-				written++
+				written.Add(1)
 				c.answer(w)
 				return true
 			}
@@ -160,7 +161,7 @@ func TestWritesThatAreNotAnswered(t *testing.T) {
 				path, sent = made, changed("made", `"code":{}`)
 			}
 			answer := d.do(c.method, path, sent, "Content-Type", fhirJSON)
-			if answer.status != c.status || written != 1 || (answer.header.Get("Retry-After") != "") != (c.status == http.StatusBadGateway) {
+			if answer.status != c.status || written.Load() != 1 || (answer.header.Get("Retry-After") != "") != (c.status == http.StatusBadGateway) {
 				t.Fatalf("%d %v %s", answer.status, answer.header, answer.body)
 			}
 			if got := answer.status < 400 && string(answer.body) == server.resources[made]; got != c.body || c.body && answer.header.Get("Etag") != `W/"7"` || !c.body && answer.status < 400 && len(answer.body) > 0 {
