@@ -191,10 +191,15 @@ func walletsChild(folder string) error {
 	keys := people()
 	for i, key := range keys {
 		to := keys[(i+1)%len(keys)]
-		if card, err := to.SignCard(domain, consent.Card{Name: "somebody", Time: uint64(time.Now().Unix())}); err == nil {
-			_ = either().PutCard(ctx, card) // the next process does it where the relay is away
+		card, err := to.SignCard(domain, consent.Card{Name: "somebody", Time: uint64(time.Now().Unix())})
+		if err != nil {
+			return err
 		}
+		published := false
 		forever(100*time.Millisecond, func() {
+			if !published { // the relay may be away
+				published = either().PutCard(ctx, card) == nil
+			}
 			letter := to.Address().Hex() + " " + random().Hex()
 			if either().Send(ctx, to.Address(), []byte(letter)) == nil {
 				write("sent %s", letter)
