@@ -222,7 +222,7 @@ func TestClientTakesLongAnswers(t *testing.T) {
 		}
 		io.WriteString(w, `],"link":[{"relation":"self","url":"x"}]}`)
 	})
-	s.serve("GET /Observation", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, bundle("", entry("a", 3))) })
+	s.serve("GET /Observation", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, bundle("", entry("a", 2))) })
 	c := s.client()
 	var got int
 	pages, err := c.Everything(t.Context(), func(r gateway.Resource) error {
