@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/assent-wallet/assent/consent"
@@ -854,12 +853,11 @@ func TestAttackByRoom(t *testing.T) {
 	}
 }
 
-// Of what is sent at once, only so much is in memory: whoever sends more at once
-// waits, and is told so; what is small does not wait.
+// Of what is sent at once, only so much is in memory: whoever sends more at once is
+// told to send it again; what is small goes on.
 func TestAttackByLargeBodies(t *testing.T) {
 	c := attackedServer(t)
 	d := newDesk(t, c.URL+"/fhir").as("session", "anna", scoped(t, 0, 0, 0, attackScope))
-	d.large = newLargeBodies(time.Millisecond)
 	post := func(more string) *http.Request {
 		r := httptest.NewRequest("POST", "/Observation", strings.NewReader(body(more)))
 		r.Header.Set("Content-Type", fhirJSON)
@@ -923,31 +921,6 @@ func TestAttackByLargeBodies(t *testing.T) {
 	if w := answered(r); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"201 Created"`) || d.large.taken != 0 || len(d.large.by) != 0 {
 		t.Errorf("a long batch is answered with %d %.300s, and %d are there", w.Code, w.Body, d.large.taken)
 	}
-}
-
-// Whoever waits for a place gets it once there is one, whoever is gone does not.
-func TestLargeBodiesWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		large := newLargeBodies(time.Second)
-		for i := range largeAtOnce {
-			if !large.enter(t.Context(), fmt.Sprint(i)) {
-				t.Fatalf("place %d is taken", i)
-			}
-		}
-		began := time.Now()
-		if large.enter(t.Context(), "late") || time.Since(began) != time.Second {
-			t.Errorf("it waits %s", time.Since(began))
-		}
-		gone, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Millisecond, cancel)
-		if large.enter(gone, "gone") || time.Since(began) > 1100*time.Millisecond {
-			t.Error("it waits for who is gone")
-		}
-		time.AfterFunc(time.Millisecond, func() { large.leave("3") })
-		if !large.enter(t.Context(), "late") {
-			t.Error("a place is not given back")
-		}
-	})
 }
 
 // The answer to an entry of a batch waits in memory until it is whole, so that it

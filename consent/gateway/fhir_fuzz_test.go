@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Whatever is asked for, nothing comes that is withheld, and nothing breaks.
@@ -26,7 +25,7 @@ func FuzzFront(f *testing.F) {
 	}
 	s := sessionFor(f, "anna", scoped(f, 0, 0, 0, "patient/Observation.rs"))
 	noted := 0
-	desk := &front{upstream: newUpstream(base, ""), public: "https://gateway.example", large: newLargeBodies(time.Second), complain: func(context.Context, string, error) {},
+	desk := &front{upstream: newUpstream(base, ""), public: "https://gateway.example", large: newPlaces(largeAtOnce, largeByOne), complain: func(context.Context, string, error) {},
 		goOn: func(context.Context, *session, *asked) error { return nil },
 		note: func(context.Context, *session, notice) error { noted++; return nil }}
 	f.Fuzz(func(t *testing.T, method, target, body, name, value string) {

@@ -25,7 +25,7 @@ type front struct {
 	goOn     func(context.Context, *session, *asked) error     // where a request takes its time; a *denial is noted
 	complain func(ctx context.Context, what string, err error) // to the operator's log
 	deny     func(http.ResponseWriter, *http.Request, *denial)
-	large    *largeBodies
+	large    *places // for requests with large bodies
 }
 
 // decline is why a request is not carried out. It says nothing that depends on
@@ -104,7 +104,7 @@ func (g *Gateway) serveFHIR(w http.ResponseWriter, r *http.Request, s *session) 
 }
 
 func (g *Gateway) front() *front {
-	return &front{upstream: g.upstream, public: g.public, base: g.base, key: g.key, note: g.note, goOn: g.goOn, deny: g.refuse, large: allLarge, complain: func(ctx context.Context, what string, err error) {
+	return &front{upstream: g.upstream, public: g.public, base: g.base, key: g.key, note: g.note, goOn: g.goOn, deny: g.refuse, large: largeBodies, complain: func(ctx context.Context, what string, err error) {
 		g.Log.ErrorContext(ctx, what, "request", servedOf(ctx).id, "error", err)
 	}}
 }
@@ -114,7 +114,7 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, s *session) {
 	what := asked{interaction: "operation", came: time.Now(), target: targetOf(r, strings.TrimPrefix(r.URL.EscapedPath(), f.base))}
 	if isLarge(r) && !inBatch(w) {
 		client := client(r.Context())
-		if !f.large.enter(r.Context(), client) {
+		if !f.large.enter(client) {
 			what.interaction = interactionOf(r.Method, strings.TrimPrefix(r.URL.EscapedPath(), f.base))
 			f.serveError(w, r, s, what, errBusy)
 			return

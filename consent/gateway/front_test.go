@@ -198,7 +198,7 @@ func newDesk(t testing.TB, upstreamBase string) *desk {
 	server.Start()
 	t.Cleanup(server.Close)
 	d.server = server
-	d.front = front{upstream: newUpstream(base, ""), public: server.URL, key: [32]byte{1}, large: newLargeBodies(time.Second), complain: func(context.Context, string, error) {},
+	d.front = front{upstream: newUpstream(base, ""), public: server.URL, key: [32]byte{1}, large: newPlaces(largeAtOnce, largeByOne), complain: func(context.Context, string, error) {},
 		goOn: func(context.Context, *session, *asked) error { return nil },
 		note: func(_ context.Context, _ *session, n notice) error {
 			d.mutex.Lock()
