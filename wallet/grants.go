@@ -55,7 +55,7 @@ func (w *Wallet) Meet(ctx context.Context, card *consent.CardDocument) error {
 // refused tells a refusal that stays from one that passes.
 func refused(why error) error {
 	if errors.Is(why, consent.ErrAhead) {
-		return &undecidedError{why}
+		return &UndecidedError{why}
 	}
 	return &RefusedError{why}
 }

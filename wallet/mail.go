@@ -244,7 +244,7 @@ type Received struct {
 // takes in all letters in it: requests wait for an answer (see Waiting), grants
 // and cards are kept. A letter is taken away from there once each of its
 // documents is kept or refused for good; where that cannot be told now, it stays,
-// and the error says why.
+// and the error says why: an *UndecidedError where nothing else went wrong.
 func (w *Wallet) Collect(ctx context.Context, relay Relay) ([]Received, error) {
 	if err := w.Publish(ctx, relay); err != nil {
 		return nil, err
@@ -258,7 +258,7 @@ func (w *Wallet) Collect(ctx context.Context, relay Relay) ([]Received, error) {
 		return nil, err
 	}
 	var all []Received
-	var left, stuck []error
+	var waits, failed, stuck []error
 	for _, letter := range letters {
 		sealed, err := box.Read(ctx, letter.ID)
 		if err != nil {
@@ -273,7 +273,7 @@ func (w *Wallet) Collect(ctx context.Context, relay Relay) ([]Received, error) {
 		received, undecided, err := w.unpack(ctx, sealed)
 		all = append(all, received...)
 		if err != nil || undecided != nil && w.now() < letter.Received+undecidedFor {
-			left = append(left, undecided, err)
+			waits, failed = append(waits, undecided), append(failed, err)
 			continue
 		}
 		if undecided != nil {
@@ -286,9 +286,13 @@ func (w *Wallet) Collect(ctx context.Context, relay Relay) ([]Received, error) {
 		}
 	}
 	if len(stuck) > 0 {
-		left = append(left, fmt.Errorf("%d of its letters cannot be fetched now, and stay: %w", len(stuck), stuck[0]))
+		failed = append(failed, fmt.Errorf("%d of its letters cannot be fetched now, and stay: %w", len(stuck), stuck[0]))
 	}
-	return all, errors.Join(left...)
+	undecided := errors.Join(waits...)
+	if err := errors.Join(failed...); err != nil || undecided == nil {
+		return all, errors.Join(undecided, err)
+	}
+	return all, &UndecidedError{undecided}
 }
 
 // silent tells whether the error says that nobody answers, or that nobody waits
@@ -298,8 +302,8 @@ func silent(ctx context.Context, err error) bool {
 	return lost || ctx.Err() != nil
 }
 
-// unpack takes in the documents of a letter. undecided says which may count
-// later, and err what could not be looked at.
+// unpack takes in the documents of a letter. undecided says why some may count
+// later, without being an *UndecidedError, and err what could not be looked at.
 func (w *Wallet) unpack(ctx context.Context, sealed []byte) (all []Received, undecided, err error) {
 	letter, err := w.Signer.OpenLetter(sealed)
 	if errors.Is(err, ErrClosed) {
@@ -310,14 +314,14 @@ func (w *Wallet) unpack(ctx context.Context, sealed []byte) (all []Received, und
 	}
 	var waits, failed []error
 	add := func(r Received, err error) {
-		_, later := errors.AsType[*undecidedError](err)
+		later, undecided := errors.AsType[*UndecidedError](err)
 		switch {
 		case err == nil:
 			all = append(all, r)
 		case isRefusal(err):
 			all = append(all, Received{Kind: r.Kind, ID: r.ID, Err: err}) // whom it names may not have signed it
-		case later:
-			waits = append(waits, err)
+		case undecided:
+			waits = append(waits, later.Reason)
 		default:
 			failed = append(failed, err)
 		}
@@ -350,13 +354,14 @@ func (e *RefusedError) Error() string { return e.Reason.Error() }
 // Unwrap gives the reason.
 func (e *RefusedError) Unwrap() error { return e.Reason }
 
-// undecidedError says that a document does not count, and may later.
-type undecidedError struct{ Reason error }
+// UndecidedError says that a document does not count, and may later: nothing
+// failed, and it is up to whoever sent it.
+type UndecidedError struct{ Reason error }
 
-func (e *undecidedError) Error() string { return e.Reason.Error() }
+func (e *UndecidedError) Error() string { return e.Reason.Error() }
 
 // Unwrap gives the reason.
-func (e *undecidedError) Unwrap() error { return e.Reason }
+func (e *UndecidedError) Unwrap() error { return e.Reason }
 
 func isRefusal(err error) bool {
 	var (
@@ -388,7 +393,7 @@ func (w *Wallet) receiveGrant(ctx context.Context, grant *consent.GrantDocument,
 	switch verdict.Outcome {
 	case consent.Permit:
 	case consent.NotAnchored:
-		return &undecidedError{fmt.Errorf("the grant %s is not anchored yet: look again later", grant.ID())}
+		return &UndecidedError{fmt.Errorf("the grant %s is not anchored yet: look again later", grant.ID())}
 	default:
 		return &RefusedError{fmt.Errorf("the grant does not count: %s (%s, link %d)", verdict.Clause, verdict.Outcome, verdict.Link)}
 	}

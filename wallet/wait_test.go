@@ -30,11 +30,17 @@ func (a agedBox) Letters(ctx context.Context) ([]wallet.Sealed, error) {
 	return letters, err
 }
 
-// unread is a chain that cannot be read.
-type unread struct{ wallet.Registry }
+// unread is a chain that cannot be read, after it was some times.
+type unread struct {
+	wallet.Registry
+	times *int
+}
 
-func (unread) Read(context.Context, consent.Entries) (consent.State, error) {
-	return consent.State{}, errCut
+func (u unread) Read(ctx context.Context, need consent.Entries) (consent.State, error) {
+	if *u.times--; *u.times < 0 {
+		return consent.State{}, errCut
+	}
+	return u.Registry.Read(ctx, need)
 }
 
 // What counts a minute later is not refused, nor lost: not the request of
@@ -71,11 +77,30 @@ func TestLettersThatWait(t *testing.T) {
 	}
 	send(&consent.Letter{Requests: []consent.RequestDocument{*request}})
 	send(&consent.Letter{Cards: []consent.CardDocument{*card}})
-	if received, err := patient.Collect(ctx, at); !errors.Is(err, consent.ErrAhead) || len(received) != 0 {
+	waits := func(err error) bool {
+		_, is := errors.AsType[*wallet.UndecidedError](err)
+		return is
+	}
+	if received, err := patient.Collect(ctx, at); !waits(err) || !errors.Is(err, consent.ErrAhead) || len(received) != 0 {
 		t.Fatalf("six minutes ahead: %+v, %v", received, err)
 	}
+	// What waits hides nothing that failed beside it.
+	read := 0
+	first := func(wallet.Mailbox, string) error {
+		if read++; read == 1 {
+			return errCut
+		}
+		return nil
+	}
+	if _, err := patient.Collect(ctx, meddled{at, first}); waits(err) || !errors.Is(err, consent.ErrAhead) || !errors.Is(err, errCut) {
+		t.Errorf("beside a letter that cannot be fetched: %v", err)
+	}
 	chain := patient.Registry
-	patient.Registry = unread{chain}
+	patient.Registry = unread{chain, new(1)}
+	if _, err := patient.Collect(ctx, at); waits(err) || !errors.Is(err, consent.ErrAhead) || !errors.Is(err, errCut) {
+		t.Errorf("while the chain goes away: %v", err)
+	}
+	patient.Registry = unread{chain, new(0)}
 	if received, err := patient.Collect(ctx, aged{at}); !errors.Is(err, errCut) || len(received) != 0 {
 		t.Fatalf("while the chain is away: %+v, %v", received, err)
 	}

@@ -141,11 +141,9 @@ func collect(ctx context.Context, w *wallet.Wallet, relays []*postOffice) ([]wal
 	for _, relay := range relays {
 		received, err := w.Collect(ctx, relay)
 		all = append(all, received...)
-		switch {
-		case err == nil:
-		case relay.undecided(err):
-			all = append(all, wallet.Received{Err: err})
-		default:
+		if undecided, ok := errors.AsType[*wallet.UndecidedError](err); ok {
+			all = append(all, wallet.Received{Err: undecided})
+		} else if err != nil {
 			failed = append(failed, fmt.Errorf("the mailbox at %s: %w", relay.URL(), err))
 		}
 	}

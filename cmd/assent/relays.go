@@ -203,18 +203,7 @@ func (c *chain) mailboxes() []wallet.Relay {
 // mailbox went.
 type postOffice struct {
 	*relay.Client
-	there  map[string]bool // the letters that were found and left there; nil: the relay listed none
-	failed bool            // the relay did not give one, or not take it away
-}
-
-// undecided tells whether an error of wallet.Collect says no more than why
-// letters wait in the mailbox, such as that a grant is not anchored, which is up
-// to whoever sent them: relay, chain and store did what they had to.
-func (p *postOffice) undecided(err error) bool {
-	_, store := errors.AsType[*wallet.StoreError](err)
-	_, row := errors.AsType[*wallet.DocumentError](err)
-	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, wallet.ErrClosed)
-	return p.there != nil && !p.failed && !registry.IsChainError(err) && !store && !row && !ended
+	there map[string]bool // the letters that were found and left there; nil: the relay listed none
 }
 
 // Mailbox opens the mailbox of an account: see wallet.Relay.
@@ -252,16 +241,13 @@ func (m mailbox) Read(ctx context.Context, id string) ([]byte, error) {
 	if relay.IsNotFound(err) {
 		return nil, nil
 	}
-	m.at.failed = m.at.failed || err != nil
 	return sealed, err
 }
 
 // Delete takes a letter away: see wallet.Mailbox.
 func (m mailbox) Delete(ctx context.Context, id string) error {
 	err := m.Mailbox.Delete(ctx, id)
-	if err != nil {
-		m.at.failed = true
-	} else {
+	if err == nil {
 		delete(m.at.there, id)
 	}
 	return err

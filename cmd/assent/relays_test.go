@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -23,7 +22,6 @@ import (
 
 	"github.com/assent-wallet/assent/consent"
 	"github.com/assent-wallet/assent/consent/devchain"
-	"github.com/assent-wallet/assent/consent/registry"
 	"github.com/assent-wallet/assent/consent/relay"
 	"github.com/assent-wallet/assent/wallet"
 )
@@ -320,33 +318,6 @@ func TestLettersAreAwaited(t *testing.T) {
 	}
 }
 
-// A letter that waits is told from what is the matter with a relay, the chain or
-// the store.
-func TestUndecidedLetters(t *testing.T) {
-	listed := func() *postOffice { return &postOffice{there: map[string]bool{"1": true}} }
-	failed := listed()
-	failed.failed = true
-	later := errors.New("look again later")
-	for _, c := range []struct {
-		what string
-		at   *postOffice
-		err  error
-		want bool
-	}{
-		{"a letter that waits", listed(), later, true},
-		{"a mailbox that was not opened", new(postOffice), later, false},
-		{"a letter that the relay did not give", failed, later, false},
-		{"the chain", listed(), errors.Join(later, fmt.Errorf("read: %w", &registry.UnreachableError{})), false},
-		{"the store", listed(), errors.Join(later, &wallet.StoreError{Reason: wallet.ErrStoreBusy}), false},
-		{"a row of the store", listed(), errors.Join(later, &wallet.DocumentError{Reason: wallet.ErrDamaged}), false},
-		{"an interrupt", listed(), errors.Join(later, context.Canceled), false},
-	} {
-		if got := c.at.undecided(c.err); got != c.want {
-			t.Errorf("%s: %v", c.what, got)
-		}
-	}
-}
-
 // A token that admits to one relay is shown to no other, also where an older
 // version kept one for all of them.
 func TestRelayTokens(t *testing.T) {
@@ -439,11 +410,11 @@ func TestLetterTakenMeanwhile(t *testing.T) {
 	}
 	defer client.Close()
 	box := mailbox{&relay.Mailbox{Client: client}, new(postOffice)}
-	if sealed, err := box.Read(t.Context(), "00"); sealed != nil || err != nil || box.at.failed {
+	if sealed, err := box.Read(t.Context(), "00"); sealed != nil || err != nil {
 		t.Errorf("%x, %v", sealed, err)
 	}
 	status = http.StatusServiceUnavailable
-	if _, err := box.Read(t.Context(), "00"); err == nil || !box.at.failed {
+	if _, err := box.Read(t.Context(), "00"); err == nil {
 		t.Errorf("out of order: %v", err)
 	}
 }
