@@ -17,7 +17,8 @@ import (
 // Where they do not suffice, what they leave open is withheld.
 const (
 	maxLookups     = 2000     // resources
-	maxLookupBytes = 8 << 20  // of resources, together
+	maxLookupBytes = 8 << 20  // of resources, together, where several are judged
+	maxBytesOfOne  = 32 << 20 // where one is
 	maxResource    = 16 << 20 // bytes of one resource
 )
 
@@ -44,6 +45,7 @@ type Excerpt struct {
 	around  resource  // what the resources are labelled by what is around them
 	missing map[string]bool
 	absent  map[string]bool // "Type/id" that the server does not have
+	judged  int             // resources
 	lookups int
 	bytes   int
 	over    bool // the limits did not suffice
@@ -107,6 +109,7 @@ func (e *Excerpt) Add(r *Resource) error {
 		r.of.sensitivities |= old.sensitivities
 	}
 	r.of.judged = true
+	e.judged++
 	e.take(r.of, name)
 	return nil
 }
@@ -162,14 +165,14 @@ func (ref *reference) lookup() (name string, ok bool) {
 // beyond the limits of an excerpt is given up, as by Fail.
 func (e *Excerpt) Missing() []string {
 	missing := slices.Sorted(maps.Keys(e.missing))
-	if len(missing) > 0 && (e.lookups+len(missing) > maxLookups || e.bytes > maxLookupBytes) {
-		for _, name := range missing {
-			e.Fail(name)
-		}
-		e.over = true
-		return nil
+	e.over = e.over || e.lookups+len(missing) > maxLookups
+	if !e.over {
+		return missing
 	}
-	return missing
+	for _, name := range missing {
+		e.Fail(name)
+	}
+	return nil
 }
 
 // Exceeded tells that something was given up for the limits of an excerpt. Where
@@ -199,10 +202,18 @@ func (e *Excerpt) Supply(name string, text []byte) {
 		return
 	}
 	e.lookups++
-	e.bytes += len(text)
 	if text == nil {
 		delete(e.missing, name)
 		e.absent[name] = true
+		return
+	}
+	most := maxBytesOfOne
+	if e.judged > 1 {
+		most = maxLookupBytes
+	}
+	if e.bytes += len(text); e.bytes > most {
+		e.over = true
+		e.Fail(name)
 		return
 	}
 	around := e.around

@@ -303,6 +303,33 @@ func TestExcerptEnds(t *testing.T) {
 	}
 }
 
+// So much is in memory and no more, of which one resource by itself has more than
+// several together.
+func TestExcerptEndsByLength(t *testing.T) {
+	all := rulesOf(t, consent.AllSensitivities, "patient/*.rs")
+	const size = maxLookupBytes/4 + 1
+	s := newServer(t, observation("none", ""))
+	for _, number := range []int{3, 4, 15, 16} {
+		var references []string
+		for i := range number {
+			references = append(references, fmt.Sprintf(`{"reference":"Observation/o%d-%d"}`, number, i))
+			s.resources[fmt.Sprintf("Observation/o%d-%d", number, i)] = observation(fmt.Sprintf("o%d-%d", number, i), `"note":"`+strings.Repeat("x", size)+`"`)
+		}
+		s.resources[fmt.Sprintf("Observation/o%d", number)] = observation(fmt.Sprint("o", number), `"focus":[`+strings.Join(references, ",")+`]`)
+	}
+	for _, c := range []struct{ judged, want string }{
+		{"o3", "o3"}, {"o4", "o4"}, {"o15", "o15"}, {"o16", ""}, {"o3 none", "o3 none"}, {"o4 none", "none"}, {"o15 none", "none"},
+	} {
+		var names []string
+		for id := range strings.FieldsSeq(c.judged) {
+			names = append(names, "Observation/"+id)
+		}
+		if got := s.judge(t, all, consent.Read, "p", names...); got != c.want {
+			t.Errorf("of %s are admitted %q", c.judged, got)
+		}
+	}
+}
+
 // Whoever writes cannot learn from the verdict what they may not read.
 func TestReaches(t *testing.T) {
 	s := newServer(t, patientP, observation("open", ""), observation("hidden", `"meta":{"security":[{"code":"HIV"}]}`), `{"resourceType":"Practitioner","id":"d"}`)

@@ -70,7 +70,9 @@ func (u *upstream) settle(ctx context.Context, e *fhir.Excerpt, known map[string
 			}
 			if of >= lookupTogether {
 				for chunk := range slices.Chunk(rest[:of], lookupChunk) {
-					u.lookUpTogether(ctx, e, kind, chunk)
+					if !e.Exceeded() {
+						u.lookUpTogether(ctx, e, kind, chunk)
+					}
 				}
 			}
 			rest = rest[of:]
@@ -98,7 +100,7 @@ func (u *upstream) lookUpTogether(ctx context.Context, e *fhir.Excerpt, kind str
 	defer found.close()
 	for range 2 * lookupChunk {
 		entry, err := found.read()
-		if err != nil {
+		if err != nil || e.Exceeded() {
 			return
 		}
 		if name, err := fhir.Name(entry.Resource); err == nil && slices.Contains(names, name) {
@@ -120,8 +122,16 @@ func (u *upstream) lookUp(ctx context.Context, e *fhir.Excerpt, names []string) 
 		mutex sync.Mutex
 		slots = make(chan struct{}, lookupAtOnce)
 	)
+	exceeded := func() bool {
+		mutex.Lock()
+		defer mutex.Unlock()
+		return e.Exceeded()
+	}
 	for _, name := range names {
 		slots <- struct{}{}
+		if exceeded() {
+			break
+		}
 		reads.Go(func() {
 			defer func() { <-slots }()
 			text, err := u.get(ctx, name)

@@ -264,13 +264,9 @@ func (w *walk) all(ctx context.Context, at cursor, fresh bool) error {
 // candidate is a resource that a scope would admit by itself.
 type candidate struct {
 	*fhir.Resource
-	excerpt  *fhir.Excerpt // that it is judged in
-	index    int           // of its entry in the page
+	index    int // of its entry in the page
 	included bool
-}
-
-func (c *candidate) admitted(rules *fhir.Rules) bool {
-	return c.excerpt.Admits(rules, consent.Search, c.Resource)
+	admitted bool
 }
 
 // page goes through one page of the FHIR server, a window at a time, and to its
@@ -310,7 +306,7 @@ func (w *walk) page(ctx context.Context, at cursor) (next string, err error) {
 				size += len(e.Resource)
 			}
 		}
-		if err := w.settle(ctx, excerpt, found, page.meta, nil); err != nil {
+		if err := w.judge(ctx, excerpt, found, page.meta, nil); err != nil {
 			return "", err
 		}
 		if err := w.release(found, at, &around); err != nil {
@@ -320,36 +316,44 @@ func (w *walk) page(ctx context.Context, at cursor) (next string, err error) {
 	return page.next, nil
 }
 
-// settle looks up what the verdicts on the candidates of an excerpt depend on.
-// Where that is too much, they are judged in halves, down to each by itself, as
-// one that is read: no verdict depends on what else is found.
-func (w *walk) settle(ctx context.Context, excerpt *fhir.Excerpt, found []candidate, labels []byte, known map[string][]byte) error {
-	if err := w.front.upstream.settle(ctx, excerpt, known); err != nil || !excerpt.Exceeded() {
+// judge finds out which candidates of an excerpt are admitted. Where more has to be
+// looked up than is for all of them together, they are judged in halves, down to
+// each by itself, as one that is read: no verdict depends on what else is found.
+func (w *walk) judge(ctx context.Context, excerpt *fhir.Excerpt, found []candidate, labels []byte, known map[string][]byte) error {
+	if err := w.front.upstream.settle(ctx, excerpt, known); err != nil {
 		return err
 	}
-	if len(found) == 1 {
-		w.front.complain(ctx, "search", errExceeded)
-		return nil
+	if excerpt.Exceeded() && len(found) > 1 {
+		return w.judgeHalves(ctx, found, labels, excerpt.LookedUp())
 	}
-	known = excerpt.LookedUp()
+	if excerpt.Exceeded() {
+		w.front.complain(ctx, "search", errExceeded)
+	}
+	for i := range found {
+		found[i].admitted = excerpt.Admits(w.session.rules, consent.Search, found[i].Resource)
+	}
+	return nil
+}
+
+// judgeHalves knows what was looked up for both.
+func (w *walk) judgeHalves(ctx context.Context, found []candidate, labels []byte, known map[string][]byte) error {
 	for _, half := range [][]candidate{found[:len(found)/2], found[len(found)/2:]} {
-		part := fhir.NewExcerpt(w.session.patient, w.front.upstream.base)
+		excerpt := fhir.NewExcerpt(w.session.patient, w.front.upstream.base)
 		if labels != nil {
-			if err := part.Label(labels); err != nil {
+			if err := excerpt.Label(labels); err != nil {
 				return err
 			}
 		}
 		for i := range half {
 			var err error
-			if half[i].Resource, err = part.Read(half[i].Raw()); err == nil {
-				err = part.Add(half[i].Resource)
+			if half[i].Resource, err = excerpt.Read(half[i].Raw()); err == nil {
+				err = excerpt.Add(half[i].Resource)
 			}
 			if err != nil {
 				return err
 			}
-			half[i].excerpt = part
 		}
-		if err := w.settle(ctx, part, half, labels, known); err != nil {
+		if err := w.judge(ctx, excerpt, half, labels, known); err != nil {
 			return err
 		}
 	}
@@ -370,7 +374,6 @@ func (w *walk) candidate(ctx context.Context, excerpt *fhir.Excerpt, e entry, se
 		return c, false
 	}
 	var err error
-	c.excerpt = excerpt
 	if c.Resource, err = excerpt.Read(e.Resource); err != nil {
 		w.front.complain(ctx, "search", errUnreadable)
 		return c, false
@@ -402,7 +405,7 @@ type vicinity struct {
 
 func (w *walk) release(found []candidate, at cursor, around *vicinity) error {
 	for _, c := range found {
-		if c.included || !c.admitted(w.session.rules) {
+		if c.included || !c.admitted {
 			continue
 		}
 		if w.limited && w.left == 0 {
@@ -433,7 +436,7 @@ func (w *walk) release(found []candidate, at cursor, around *vicinity) error {
 		if !around.referred[c.Name()] && !slices.ContainsFunc(c.Refers(), func(name string) bool { return around.released[name] }) {
 			continue
 		}
-		if !c.admitted(w.session.rules) {
+		if !c.admitted {
 			continue
 		}
 		w.given[c.Name()] = true
