@@ -231,8 +231,9 @@ type Resource struct {
 	JSON     json.RawMessage // as it came
 }
 
-// Search calls each with the resources of a search (FHIR R4), page by page. query
-// is Type?parameters. pages counts the answers.
+// Search calls each with the resources of a search (FHIR R4), page by page and as
+// they come: before an error as well. query is Type?parameters. pages counts the
+// answers.
 func (c *Client) Search(ctx context.Context, query string, each func(Resource) error) (pages int, err error) {
 	at, err := c.base.Parse(c.base.Path + "/" + query)
 	if err != nil {
