@@ -34,7 +34,7 @@ var importRules = map[string]struct {
 	"consent/gateway":               {[]string{"consent", "consent/database", "consent/fhir"}, "a data holder's service asks the chain through an interface of its own"},
 	"consent/gateway/load":          {[]string{"consent", "consent/devchain", "consent/gateway", "consent/registry"}, "it measures the service on a real chain, and nothing depends on it"},
 	"consent/relay":                 {[]string{"consent", "consent/database"}, "a sponsor sees 32 bytes, never records or keys"},
-	"wallet":                        {[]string{"consent"}, "keys stay away from networks: what posts comes in as an interface"},
+	"wallet":                        {[]string{"consent", "consent/database"}, "keys stay away from networks: what posts comes in as an interface"},
 	"tui":                           {[]string{"wallet", "consent"}, "screens show what the wallet does and do nothing by themselves"},
 	"tui/background":                {nil, "it has to be set up before the libraries of the screen"},
 	"cmd/assent": {[]string{"consent", "consent/database", "consent/registry", "consent/devchain", "consent/fhir", "consent/gateway", "consent/relay", "wallet", "tui", "tui/background"},

@@ -137,9 +137,6 @@ func (b *Batch) Close() { b.unlock() }
 
 func (b *Batch) open(ctx context.Context) (err error) {
 	w := b.wallet
-	if err := w.Documents.prepareBatches(ctx); err != nil {
-		return err
-	}
 	journals, err := w.journals(ctx)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/database"
 )
 
 // BatchRevocation is what of a batch would be ended, so that a person can be
@@ -29,7 +30,7 @@ func (w *Wallet) RevokeBatch(ctx context.Context, id common.Hash) (*BatchRevocat
 	}
 	r := &BatchRevocation{secrets: []common.Hash{secret}}
 	// What is damaged in the store keeps nobody from ending what the chain knows.
-	damaged := func(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, ErrStoreDamaged) }
+	damaged := func(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, database.ErrDamaged) }
 	r.rows, err = w.Documents.batchRows(ctx, w.batchMAC(id))
 	if err != nil && !damaged(err) {
 		return nil, err
@@ -50,9 +51,6 @@ func (w *Wallet) RevokeBatch(ctx context.Context, id common.Hash) (*BatchRevocat
 // RevokeRows prepares the end of single grants of a batch, by the references of
 // their rows.
 func (w *Wallet) RevokeRows(ctx context.Context, id common.Hash, references []string) (*BatchRevocation, error) {
-	if err := w.Documents.prepareBatches(ctx); err != nil {
-		return nil, err
-	}
 	lookup, err := w.Documents.lookup(ctx)
 	if err != nil {
 		return nil, err
@@ -109,9 +107,6 @@ func (w *Wallet) EndBatch(ctx context.Context, r *BatchRevocation) error {
 // batchRows gives what the grants of a batch are found by in the table
 // documents.
 func (d *Documents) batchRows(ctx context.Context, batch macOf) (rows [][32]byte, err error) {
-	if err := d.prepareBatches(ctx); err != nil {
-		return nil, err
-	}
 	found, err := d.store.db.QueryContext(ctx, "SELECT document FROM batch_rows WHERE batch = ?", batch[:])
 	if err != nil {
 		return nil, d.store.failed(err)
@@ -123,7 +118,7 @@ func (d *Documents) batchRows(ctx context.Context, batch macOf) (rows [][32]byte
 			return nil, d.store.failed(err)
 		}
 		if len(row) != 32 {
-			return nil, &StoreError{Path: d.store.path, Reason: ErrStoreDamaged}
+			return nil, d.store.damaged()
 		}
 		rows = append(rows, [32]byte(row))
 	}

@@ -14,9 +14,8 @@ import (
 	"github.com/assent-wallet/assent/consent"
 )
 
-// batchSchema is made with the first batch of a store; a version of the program
-// that knows no batches leaves it alone. All of it are keyed hashes. The last
-// one binds the others, and what the row says, to each other.
+// batchSchema is part of storeSchema. All of it are keyed hashes. The last one
+// binds the others, and what the row says, to each other.
 const batchSchema = `
 CREATE TABLE IF NOT EXISTS batch_rows (
 	reference BLOB NOT NULL PRIMARY KEY, -- of the row, on a network
@@ -34,11 +33,6 @@ type entry struct {
 	reference, batch macOf
 	grant            [32]byte
 	content          macOf
-}
-
-func (d *Documents) prepareBatches(ctx context.Context) error {
-	_, err := d.store.db.ExecContext(ctx, batchSchema)
-	return d.store.failed(err)
 }
 
 func (w *Wallet) referenceMAC(reference string) macOf {
@@ -112,7 +106,7 @@ func (l *lookup) find(ctx context.Context, reference macOf) (*entry, error) {
 		return nil, l.documents.store.failed(err)
 	}
 	if len(batch) != 16 || len(grant) != 32 || len(content) != 16 {
-		return nil, &StoreError{Path: l.documents.store.path, Reason: ErrStoreDamaged}
+		return nil, l.documents.store.damaged()
 	}
 	return &entry{reference, macOf(batch), [32]byte(grant), macOf(content)}, nil
 }

@@ -12,7 +12,10 @@ import (
 	"github.com/gofrs/flock"
 )
 
-const lockInterval = 20 * time.Millisecond // between two tries
+const (
+	patience     = 5 * time.Second       // for another process that changes a file
+	lockInterval = 20 * time.Millisecond // between two tries
+)
 
 // errLocked says that another process had a lock for too long.
 var errLocked = errors.New("another process works on it: try again in a moment")

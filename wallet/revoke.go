@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/database"
 	"github.com/ethereum/go-ethereum/common"
 )
 
@@ -90,7 +91,7 @@ func (w *Wallet) RevokeGrant(ctx context.Context, d *consent.GrantDocument) (*Re
 	}
 	r := &Revocation{secrets: []common.Hash{secret}}
 	record, err := w.Documents.Get(ctx, consent.KindGrant, d.ID())
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged) || errors.Is(err, ErrStoreDamaged) {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged) || errors.Is(err, database.ErrDamaged) {
 		return r, nil
 	} else if err != nil {
 		return nil, err
@@ -152,7 +153,7 @@ func (w *Wallet) revocation(ctx context.Context, ends func(*Standing) bool, swit
 	}
 	// What is damaged in the store keeps nobody from ending what the chain knows.
 	grants, err := w.Grants(ctx)
-	if err != nil && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrStoreDamaged) {
+	if err != nil && !errors.Is(err, ErrDamaged) && !errors.Is(err, database.ErrDamaged) {
 		return nil, err
 	}
 	for _, g := range grants {

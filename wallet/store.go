@@ -6,204 +6,89 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/database"
 )
 
 // StoreFile is the name of the store in the folder of the data.
 const StoreFile = "assent.db"
 
-// What may be wrong with the store as a whole.
-var (
-	ErrStoreBusy    = errors.New("another process keeps it busy: try again in a moment")
-	ErrStoreDamaged = errors.New("it is damaged: move it aside, put a copy of it back, or begin anew and let “assent wallet recover” make the wallet again")
-	ErrStoreFolder  = errors.New("it cannot be written: look at the owner and the rights of its folder, and at the space left")
-	ErrStoreNewer   = errors.New("a newer version of assent made it: use that version")
-)
-
-// StoreError is a failure of the store. Reason is one of ErrStoreBusy,
-// ErrStoreDamaged, ErrStoreFolder and ErrStoreNewer, or what the database said.
-type StoreError struct {
-	Path   string
-	Reason error
-	Detail string // what the database said; may be empty
-}
-
-func (e *StoreError) Error() string {
-	text := fmt.Sprintf("the store %s: %v", e.Path, e.Reason)
-	if e.Detail != "" {
-		text += " (" + e.Detail + ")"
-	}
-	return text
-}
-
-// Unwrap gives the reason.
-func (e *StoreError) Unwrap() error { return e.Reason }
-
 // Store is the one database file of all wallets of a person on a machine, with
 // what a data holder has to keep. Several processes may have it open at once,
 // and several goroutines may use it. Every change is durable when the method
-// that makes it returns.
+// that makes it returns. Where the store as a whole is what failed, the error wraps
+// a *database.Error.
 type Store struct {
 	path string
-	db   *sql.DB
+	db   *database.DB
 }
 
-const (
-	storeVersion = 1               // of the schema, as PRAGMA user_version
-	patience     = 5 * time.Second // for another process that writes
-)
-
+// storeSchema are the versions of the schema: see database.Open. The first one
+// finds its tables in a store that was made before the version stood in the
+// store's table of versions.
+//
 // The documents are sealed, and found by keyed hashes: see Documents. What a
 // data holder keeps is not: nonces are hashed, and the rest is on chain anyway.
-const storeSchema = `
-CREATE TABLE documents (
+var storeSchema = []string{`
+CREATE TABLE IF NOT EXISTS documents (
 	list   BLOB NOT NULL,    -- which wallet's, and of which kind
 	id     BLOB NOT NULL PRIMARY KEY,
 	sealed BLOB NOT NULL
 );
-CREATE INDEX documents_by_list ON documents (list);
-CREATE TABLE nonces (
+CREATE INDEX IF NOT EXISTS documents_by_list ON documents (list);
+CREATE TABLE IF NOT EXISTS nonces (
 	nonce BLOB NOT NULL PRIMARY KEY, -- SHA-256(grantee ‖ nonce)
 	until INTEGER NOT NULL           -- unix seconds
 ) WITHOUT ROWID;
-CREATE INDEX nonces_by_until ON nonces (until);
-CREATE TABLE seen (
+CREATE INDEX IF NOT EXISTS nonces_by_until ON nonces (until);
+CREATE TABLE IF NOT EXISTS seen (
 	domain BLOB NOT NULL,            -- EIP-712 domain separator
 	entry  BLOB NOT NULL,            -- hash of a revocation secret, or a retired account
 	at     INTEGER NOT NULL,         -- unix seconds
 	PRIMARY KEY (domain, entry)
 ) WITHOUT ROWID;
-`
+` + batchSchema}
 
 // OpenStore opens the database file, and makes it, readable by its owner alone,
-// where there is none. The error is a *StoreError.
+// where there is none. It is always a file of this machine, whatever the path
+// looks like. The error wraps a *database.Error.
 func OpenStore(ctx context.Context, path string) (*Store, error) {
-	return openStore(ctx, path, patience)
-}
-
-func openStore(ctx context.Context, path string, patience time.Duration) (*Store, error) {
-	s := &Store{path: path}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, s.failed(err)
-	}
-	// Two processes that make the database at once would be in each other's way.
-	unlock, err := lock(ctx, path+".lock", patience)
-	if errors.Is(err, errLocked) {
-		return nil, &StoreError{Path: path, Reason: ErrStoreBusy}
-	} else if err != nil {
-		return nil, s.failed(err)
-	}
-	defer unlock()
-	// SQLite gives its other files the rights of this one.
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := filepath.Abs(path) // never the URL of a server
 	if err != nil {
-		return nil, s.failed(err)
+		return nil, &database.Error{Name: path, Reason: err}
 	}
-	if err := file.Close(); err != nil {
-		return nil, s.failed(err)
+	db, err := database.Open(ctx, file, "wallet", storeSchema)
+	if err != nil {
+		return nil, advise(err)
 	}
-	if s.db, err = sql.Open("sqlite", storeName(path, patience)); err != nil {
-		return nil, s.failed(err)
-	}
-	if err := s.prepare(ctx); err != nil {
-		s.db.Close()
-		return nil, s.failed(err)
-	}
-	return s, nil
-}
-
-// storeName gives the database's name with what each connection to it sets.
-func storeName(path string, patience time.Duration) string {
-	path = filepath.ToSlash(path)
-	if filepath.VolumeName(path) != "" {
-		path = "/" + path
-	}
-	name := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{
-		"_pragma": {fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "synchronous(FULL)"},
-		"_txlock": {"immediate"},
-	}.Encode()}
-	if !filepath.IsAbs(path) {
-		name.Path, name.Opaque = "", (&url.URL{Path: path}).EscapedPath()
-	}
-	return name.String()
-}
-
-// prepare brings the database to the schema of this version.
-func (s *Store) prepare(ctx context.Context) error {
-	if _, err := s.db.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
-		return err
-	}
-	var version int
-	if err := s.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return err
-	}
-	switch {
-	case version > storeVersion:
-		return &StoreError{Path: s.path, Reason: ErrStoreNewer}
-	case version == storeVersion:
-		return nil
-	}
-	return s.change(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, storeSchema+fmt.Sprintf("PRAGMA user_version = %d;", storeVersion))
-		return err
-	})
+	return &Store{file, db}, nil
 }
 
 // Close closes the database.
-func (s *Store) Close() error {
-	if err := s.db.Close(); err != nil {
-		return s.failed(err)
-	}
-	return nil
-}
+func (s *Store) Close() error { return s.failed(s.db.Close()) }
 
 // change runs do in one transaction, which begins with the right to write.
 func (s *Store) change(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return s.failed(err)
-	}
-	defer tx.Rollback()
-	if err := do(tx); err != nil {
-		return s.failed(err)
-	}
-	if err := tx.Commit(); err != nil {
-		return s.failed(err)
-	}
-	return nil
+	return advise(s.db.Change(ctx, do))
 }
 
-// failed makes a StoreError of what the database or the system said; what is no
-// word of theirs stays as it is.
-func (s *Store) failed(err error) error {
-	e := &StoreError{Path: s.path, Reason: err}
-	if said, ok := errors.AsType[*sqlite.Error](err); ok {
-		switch said.Code() & 0xff {
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-			e.Reason = ErrStoreBusy
-		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-			e.Reason = ErrStoreDamaged
-		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR:
-			e.Reason = ErrStoreFolder
-		}
-		if e.Reason != err {
-			e.Detail = said.Error()
-		}
-		return e
-	}
-	if said, ok := errors.AsType[*fs.PathError](err); ok {
-		e.Reason, e.Detail = ErrStoreFolder, said.Err.Error()
-		return e
+// failed gives the error of a read as change gives those of changes.
+func (s *Store) failed(err error) error { return advise(s.db.Failure(err)) }
+
+// damaged says that the store holds what none was ever given.
+func (s *Store) damaged() error {
+	return advise(&database.Error{Name: s.path, Reason: database.ErrDamaged})
+}
+
+// advise says of a damaged store what a wallet can do without a copy of it.
+func advise(err error) error {
+	if errors.Is(err, database.ErrDamaged) {
+		return fmt.Errorf("%w, or move it aside, begin anew and let “assent wallet recover” make the wallet again", err)
 	}
 	return err
 }

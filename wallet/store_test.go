@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,7 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/database"
 )
 
 func storeAt(t testing.TB, path string) *Store {
@@ -324,10 +326,8 @@ func TestTheFileTellsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	check()
-	for _, file := range []string{path, path + ".lock"} {
-		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v: want 0600", file, info.Mode(), err)
-		}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%s: %v, %v: want 0600", path, info.Mode(), err)
 	}
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder: %v, %v: want 0700", info.Mode(), err)
@@ -366,7 +366,8 @@ func TestCommitsAreSyncedToTheDisk(t *testing.T) {
 
 func raw(t testing.TB, path string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", storeName(path, time.Second))
+	name := url.URL{Scheme: "file", Path: path, RawQuery: "_txlock=immediate&_pragma=busy_timeout(1000)"}
+	db, err := sql.Open("sqlite", name.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -477,7 +478,7 @@ func TestStoreErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := file("newer", good)
-	if _, err := raw(t, newer).Exec("PRAGMA user_version = 2"); err != nil {
+	if _, err := raw(t, newer).Exec("UPDATE schemas SET version = 2"); err != nil {
 		t.Fatal(err)
 	}
 	broken := slices.Clone(good)
@@ -486,12 +487,12 @@ func TestStoreErrors(t *testing.T) {
 		name, path string
 		want       error
 	}{
-		{"no database", file("text", bytes.Repeat([]byte("no database\n"), 100)), ErrStoreDamaged},
-		{"broken schema", file("broken", broken), ErrStoreDamaged},
-		{"cut", file("cut", good[:4096]), ErrStoreDamaged},
-		{"newer version", newer, ErrStoreNewer},
-		{"file for a folder", filepath.Join(newer, StoreFile), ErrStoreFolder},
-		{"folder for a file", folder, ErrStoreFolder},
+		{"no database", file("text", bytes.Repeat([]byte("no database\n"), 100)), database.ErrDamaged},
+		{"broken schema", file("broken", broken), database.ErrDamaged},
+		{"cut", file("cut", good[:4096]), database.ErrDamaged},
+		{"newer version", newer, database.ErrNewer},
+		{"file for a folder", filepath.Join(newer, StoreFile), database.ErrNotWritable},
+		{"folder for a file", folder, database.ErrNotWritable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := OpenStore(t.Context(), c.path)
@@ -499,9 +500,12 @@ func TestStoreErrors(t *testing.T) {
 				_, err = documentsOf(t, s, newTestKey(t)).List(t.Context(), consent.KindGrant)
 				s.Close()
 			}
-			failed, ok := errors.AsType[*StoreError](err)
-			if !ok || failed.Reason != c.want || failed.Path != c.path {
-				t.Errorf("%v: want %v", err, c.want)
+			failed, ok := errors.AsType[*database.Error](err)
+			if !ok || failed.Reason != c.want || failed.Name != c.path {
+				t.Fatalf("%v: want %v", err, c.want)
+			}
+			if n := strings.Count(err.Error(), "assent wallet recover"); n > 1 || (n == 1) != (c.want == database.ErrDamaged) {
+				t.Errorf("%v: the advice stands there %d times", err, n)
 			}
 		})
 	}
@@ -519,19 +523,104 @@ func TestStorePathsWithSpecialCharacters(t *testing.T) {
 		}
 	}
 	t.Chdir(t.TempDir())
-	storeAt(t, filepath.Join("re lative?", StoreFile))
-	if info, err := os.Stat(filepath.Join("re lative?", StoreFile)); err != nil || info.Size() == 0 {
-		t.Errorf("%v: the store is elsewhere", err)
+	for _, path := range []string{filepath.Join("re lative?", StoreFile), "postgres://someone@127.0.0.1:1/none", "postgresql://127.0.0.1:1/none"} {
+		storeAt(t, path)
+		if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v: the store is elsewhere", path, err)
+		}
+	}
+}
+
+// olderSchema is what stores were made by before their version stood in the
+// table of versions, with what the first batch added.
+const olderSchema = `
+CREATE TABLE documents (
+	list   BLOB NOT NULL,    -- which wallet's, and of which kind
+	id     BLOB NOT NULL PRIMARY KEY,
+	sealed BLOB NOT NULL
+);
+CREATE INDEX documents_by_list ON documents (list);
+CREATE TABLE nonces (
+	nonce BLOB NOT NULL PRIMARY KEY, -- SHA-256(grantee ‖ nonce)
+	until INTEGER NOT NULL           -- unix seconds
+) WITHOUT ROWID;
+CREATE INDEX nonces_by_until ON nonces (until);
+CREATE TABLE seen (
+	domain BLOB NOT NULL,            -- EIP-712 domain separator
+	entry  BLOB NOT NULL,            -- hash of a revocation secret, or a retired account
+	at     INTEGER NOT NULL,         -- unix seconds
+	PRIMARY KEY (domain, entry)
+) WITHOUT ROWID;
+PRAGMA user_version = 1;
+`
+
+const olderBatchSchema = `
+CREATE TABLE IF NOT EXISTS batch_rows (
+	reference BLOB NOT NULL PRIMARY KEY, -- of the row, on a network
+	batch     BLOB NOT NULL,             -- that gave it
+	document  BLOB NOT NULL,             -- documents.id of its grant
+	content   BLOB NOT NULL
+) WITHOUT ROWID;
+INSERT INTO batch_rows VALUES (zeroblob(16), x'01', zeroblob(32), zeroblob(16));
+`
+
+func TestOlderStoresAreOpened(t *testing.T) {
+	k := newTestKey(t)
+	for name, schema := range map[string]string{"no batch": olderSchema, "a batch": olderSchema + olderBatchSchema} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), StoreFile)
+			older := raw(t, path)
+			if _, err := older.Exec("PRAGMA journal_mode = WAL; " + schema); err != nil {
+				t.Fatal(err)
+			}
+			sealing := documentsOf(t, new(Store), k)
+			for i := range 3 {
+				r := record(i)
+				row, err := sealing.sealRow(&r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := older.Exec("INSERT INTO documents (list, id, sealed) VALUES (?, ?, ?)", row.list, row.id, row.sealed); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := older.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for i := 3; i < 5; i++ { // at once, and once more
+				s := storeAt(t, path)
+				d := documentsOf(t, s, k)
+				if err := d.Put(t.Context(), record(i)); err != nil {
+					t.Error(err)
+				}
+				records, err := d.List(t.Context(), consent.KindGrant)
+				if err != nil || len(records) != i+1 {
+					t.Errorf("%d records, %v: want %d", len(records), err, i+1)
+				}
+				for i := range records {
+					if !same(records[i], record(i)) {
+						t.Errorf("%+v: want %+v", records[i], record(i))
+					}
+				}
+				var version, rows int
+				if err := s.db.QueryRow("SELECT version, (SELECT count(*) FROM batch_rows) FROM schemas WHERE service = 'wallet'").Scan(&version, &rows); err != nil || version != 1 || (rows == 1) != (name == "a batch") {
+					t.Errorf("version %d, %d rows of batches, %v", version, rows, err)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }
 
 func TestBusyStore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), StoreFile)
-	s, err := openStore(t.Context(), path, 50*time.Millisecond)
-	if err != nil {
+	s := storeAt(t, path)
+	s.db.SetMaxOpenConns(1)
+	if _, err := s.db.Exec("PRAGMA busy_timeout = 50"); err != nil { // of that connection
 		t.Fatal(err)
 	}
-	defer s.Close()
 	d := documentsOf(t, s, newTestKey(t))
 	if err := d.Put(t.Context(), record(1)); err != nil {
 		t.Fatal(err)
@@ -540,8 +629,8 @@ func TestBusyStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Put(t.Context(), record(2)); !errors.Is(err, ErrStoreBusy) {
-		t.Errorf("%v: want ErrStoreBusy", err)
+	if err := d.Put(t.Context(), record(2)); !errors.Is(err, database.ErrBusy) {
+		t.Errorf("%v: want database.ErrBusy", err)
 	}
 	if r, err := d.Get(t.Context(), consent.KindGrant, record(1).ID); err != nil || !same(r, record(1)) {
 		t.Errorf("reading beside a writer: %v", err)
@@ -553,14 +642,6 @@ func TestBusyStore(t *testing.T) {
 		t.Error(err)
 	}
 
-	unlock, err := lock(t.Context(), path+".lock", time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
-	if _, err := openStore(t.Context(), path, 50*time.Millisecond); !errors.Is(err, ErrStoreBusy) {
-		t.Errorf("%v: want ErrStoreBusy", err)
-	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := OpenStore(over, path); !errors.Is(err, context.Canceled) {
@@ -846,8 +927,8 @@ func TestReadOnlyFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, err := opener.Output()
-	if err == nil || !strings.Contains(string(said), ErrStoreFolder.Error()) || !strings.Contains(string(said), folder) {
-		t.Errorf("%v: %s: want %q", err, said, ErrStoreFolder)
+	if err == nil || !strings.Contains(string(said), database.ErrNotWritable.Error()) || !strings.Contains(string(said), folder) {
+		t.Errorf("%v: %s: want %q", err, said, database.ErrNotWritable)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/assent-wallet/assent/consent"
+	"github.com/assent-wallet/assent/consent/database"
 	"github.com/assent-wallet/assent/consent/devchain"
 	"github.com/assent-wallet/assent/consent/registry"
 	"github.com/assent-wallet/assent/consent/relay"
@@ -195,11 +196,11 @@ func (a *app) withStore(ctx context.Context, do func(*wallet.Store) error) error
 // empty one in its place: for what must be possible all the same.
 func (a *app) withAnyStore(ctx context.Context, do func(*wallet.Store) error) error {
 	store, err := a.home.OpenStore(ctx)
-	if failed, ok := errors.AsType[*wallet.StoreError](err); ok {
-		a.say("Going on without what this wallet has kept: %v.", failed)
-		folder, err := os.MkdirTemp("", "assent-*")
-		if err != nil {
-			return failed
+	if _, failed := errors.AsType[*database.Error](err); failed {
+		a.say("Going on without what this wallet has kept: %v.", err)
+		folder, none := os.MkdirTemp("", "assent-*")
+		if none != nil {
+			return err
 		}
 		defer os.RemoveAll(folder)
 		if store, err = wallet.OpenStore(ctx, filepath.Join(folder, wallet.StoreFile)); err != nil {
