@@ -143,6 +143,10 @@ func (db *DB) prepare(ctx context.Context, service string, versions []string) er
 			return err
 		}
 	}
+	// Most often it is there, and nobody who writes at this moment is waited for.
+	if version, err := schemaVersion(ctx, db, service); err == nil && version == len(versions) {
+		return nil
+	}
 	return db.change(ctx, func(tx *sql.Tx) error {
 		if err := db.Lock(ctx, tx, "schema"); err != nil {
 			return err
@@ -150,9 +154,8 @@ func (db *DB) prepare(ctx context.Context, service string, versions []string) er
 		if _, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS schemas (service TEXT NOT NULL PRIMARY KEY, version BIGINT NOT NULL)"); err != nil {
 			return err
 		}
-		var version int
-		err := tx.QueryRowContext(ctx, "SELECT version FROM schemas WHERE service = $1", service).Scan(&version)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		version, err := schemaVersion(ctx, tx, service)
+		if err != nil {
 			return err
 		}
 		switch {
@@ -170,6 +173,17 @@ func (db *DB) prepare(ctx context.Context, service string, versions []string) er
 			service, len(versions))
 		return err
 	})
+}
+
+// schemaVersion gives the version of the schema; 0: there is none yet.
+func schemaVersion(ctx context.Context, q interface {
+	QueryRowContext(context.Context, string, ...any) *sql.Row
+}, service string) (version int, err error) {
+	err = q.QueryRowContext(ctx, "SELECT version FROM schemas WHERE service = $1", service).Scan(&version)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return version, err
 }
 
 // Claim makes sure that what a service keeps here belongs to owner, and says so for

@@ -128,6 +128,24 @@ func TestSchemaGrowsAndNeverShrinks(t *testing.T) {
 	})
 }
 
+// Whoever opens it to read waits for nobody who writes.
+func TestOpensBesideAWriter(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, location string) {
+		err := open(t, location, schema).Change(t.Context(), func(tx *sql.Tx) error {
+			if _, err := tx.Exec("UPDATE counter SET value = 7"); err != nil {
+				return err
+			}
+			if got := count(t, open(t, location, schema)); got != 0 {
+				t.Errorf("it reads %d, which is not committed", got)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestErrorsSayWhatToDo(t *testing.T) {
 	folder := t.TempDir()
 	damaged := filepath.Join(folder, "damaged.db")
