@@ -192,7 +192,7 @@ func TestFirstRun(t *testing.T) {
 	if r.ended {
 		t.Fatal("q quits over the words")
 	}
-	r.keys("enter").see("Word 3").text("wrong").keys("enter").see("That is another word").unseen(words[5])
+	r.keys("enter").see("Word 3").text("noword").keys("enter").see("That is another word").unseen(words[5])
 	r.keys("esc").see(words[23]).keys("enter")
 	for _, i := range []int{2, 12, 22} {
 		r.text(words[i]).keys("enter")

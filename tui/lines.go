@@ -894,12 +894,12 @@ func (l *lines) showPhrase(entropy []byte) error {
 				return err
 			}
 			word = strings.ToLower(strings.TrimSpace(word))
+			if word == page.words[i] { // which may be “later”
+				break
+			}
 			if word == "later" {
 				l.say("There is no backup yet: “assent wallet export” shows the words again.")
 				return nil
-			}
-			if word == page.words[i] {
-				break
 			}
 			l.say("That is another word. Look at your paper.")
 		}

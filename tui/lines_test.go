@@ -129,7 +129,7 @@ func TestLinesFirstRun(t *testing.T) {
 		t.Error("it is not known to be restored")
 	}
 	words := strings.Fields(phrase)
-	said(t, r.answers("8", "4", "n", "8", "4", "y", words[2], "wrong", words[12], words[22], "8", "5", "2", "10"),
+	said(t, r.answers("8", "4", "n", "8", "4", "y", words[2], "noword", words[12], words[22], "8", "5", "2", "10"),
 		"Write these 24 words", "24 "+words[23], "That is another word", "done: the phrase is on paper", "Which network?", "Network local")
 	if !r.door.backedUp {
 		t.Error("the backup was not remembered")

@@ -158,15 +158,16 @@ func (a *app) showPhrase(ctx context.Context, name string, entropy []byte) (show
 			if err != nil {
 				return false, err
 			}
+			answer = strings.ToLower(strings.TrimSpace(answer))
+			if answer == words[i] { // which may be “later”
+				break
+			}
 			if answer == "later" {
 				settings, err := a.home.Settings()
 				if err == nil && !settings.Wallets[name].Backup {
 					a.say("the wallet has no backup yet: run “assent wallet export” when you have pen and paper")
 				}
 				return true, err
-			}
-			if answer == words[i] {
-				break
 			}
 			fmt.Fprintln(t.out, "That is another word. Look at the list again.")
 		}

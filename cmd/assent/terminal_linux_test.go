@@ -14,6 +14,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"github.com/assent-wallet/assent/wallet"
 )
 
 // What a person sees and answers at a terminal. The stories have none.
@@ -27,7 +29,7 @@ func initAtTerminal(t *testing.T, h *home) []string {
 	c := h.talk(t, "init")
 	words := c.phrase(t)
 	c.expect(t, `Word 3, as you wrote it \(or “later”\): `)
-	c.send(t, "wrong\n")
+	c.send(t, "noword\n")
 	c.expect(t, `That is another word`)
 	for _, i := range []int{3, 13, 23} {
 		c.expect(t, fmt.Sprintf(`Word %d, .*: `, i))
@@ -112,6 +114,35 @@ func TestTerminalRecover(t *testing.T) {
 	if list := must(t)(restored.do(t.Context(), "wallet", "list")); !regexp.MustCompile(`default .* keyring +yes\n`).MatchString(list) {
 		t.Errorf("the phrase is not on paper:\n%s", list)
 	}
+}
+
+// A word of the phrase may be “later”.
+func TestTerminalWordLater(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	entropy := make([]byte, 32)
+	var words []string
+	for n := 0; len(words) == 0 || words[2] != "later"; n++ { // the third word is of the bits from the 22nd on
+		entropy[2], entropy[3], entropy[4] = byte(n>>9)&3, byte(n>>1), byte(n<<7)
+		phrase, err := wallet.Phrase(entropy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		words = strings.Fields(phrase)
+	}
+	c := h.talk(t, "wallet", "recover")
+	c.expect(t, `they are not shown\): `)
+	c.silent(t, true)
+	c.send(t, strings.Join(words, " ")+"\n")
+	c.end(t, exitDone)
+	c = h.talk(t, "wallet", "export")
+	c.expect(t, `Show it now\? \[y/N\] `)
+	c.send(t, "y\n")
+	for _, i := range []int{3, 13, 23} {
+		c.expect(t, fmt.Sprintf(`Word %d, .*: `, i))
+		c.send(t, words[i-1]+"\n")
+	}
+	c.end(t, exitDone)
 }
 
 // asked makes a home in which a clinic has asked a patient for something that
