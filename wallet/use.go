@@ -155,6 +155,9 @@ var refusals = map[string]string{
 	consent.ChainTooOld.String():  "the data holder's view of the chain was too old",
 	consent.Replayed.String():     "it had been asked for before",
 	"UpstreamFailed":              "the data holder could not answer",
+	"Busy":                        "the data holder had too much to do",
+	"TooManyReferences":           "it referred to too much else",
+	"Unconfirmed":                 "the data holder cannot say whether it took it",
 }
 
 func (t *Told) words() string {

@@ -341,6 +341,9 @@ func (g *Gateway) goOn(ctx context.Context, s *session, what *asked) error {
 		return nil
 	}
 	if err := g.note(ctx, s, notice{Interaction: what.interaction, Target: what.target, Outcome: d.outcome, Clause: d.clause, Request: servedOf(ctx).id}); err != nil {
+		if _, instead := errors.AsType[*denial](err); instead {
+			return err
+		}
 		return unavailable(err)
 	}
 	return d
