@@ -658,13 +658,13 @@ const (
 // asked is when the endpoint was asked that the copy is level with now, zero if
 // it is not.
 func (f *follower) commit(ctx context.Context, p position, c *change, asked time.Time) error {
-	base, was, confirmed := int64(-1), int64(-1), int64(-1)
+	base, was, deep := int64(-1), int64(-1), int64(-1)
 	if !c.base.empty {
 		base = int64(c.base.Number)
 	}
 	hash := []byte{}
 	if !p.empty {
-		was, hash, confirmed = int64(p.Number), p.Hash[:], int64(f.client.below(p.Number))
+		was, hash, deep = int64(p.Number), p.Hash[:], int64(f.client.below(p.Number))
 	}
 	var level int64
 	if !asked.IsZero() {
@@ -672,17 +672,23 @@ func (f *follower) commit(ctx context.Context, p position, c *change, asked time
 	}
 	var version uint64
 	err := f.db.Change(ctx, func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, "UPDATE ledger SET number = $1, hash = $2, time = $3, level = MAX(level, $4), version = version + 1 WHERE number = $5 AND hash = $6 RETURNING version",
-			int64(c.to.Number), c.to.Hash[:], int64(c.to.Time), level, was, hash).Scan(&version)
+		var confirmed int64
+		err := tx.QueryRowContext(ctx, "UPDATE ledger SET number = $1, hash = $2, time = $3, level = MAX(level, $4), version = version + 1 WHERE number = $5 AND hash = $6 RETURNING version, confirmed",
+			int64(c.to.Number), c.to.Hash[:], int64(c.to.Time), level, was, hash).Scan(&version, &confirmed)
 		if errors.Is(err, sql.ErrNoRows) {
 			return errOvertaken
 		}
 		if err != nil {
 			return err
 		}
+		// Where the chain was made shorter, more is confirmed than is deep now.
+		confirmed = max(confirmed, deep)
 		// What was above the last common block is gone: anchors do not count any
 		// more; the others do, and wait to be posted unless they are found again.
 		if err := f.forgetUnproven(ctx, tx, max(base, confirmed)); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE ledger SET confirmed = $1", min(base, confirmed)); err != nil {
 			return err
 		}
 		for _, statement := range []string{
@@ -726,7 +732,7 @@ func (f *follower) commit(ctx context.Context, p position, c *change, asked time
 }
 
 // forgetUnproven forgets the retirements above a block that do not prove
-// themselves: those above the confirmed one may be any endpoint's invention.
+// themselves: those that were never confirmed may be any endpoint's invention.
 func (f *follower) forgetUnproven(ctx context.Context, tx *sql.Tx, above int64) error {
 	rows, err := tx.QueryContext(ctx, "SELECT key, proof FROM entries WHERE block > $1 AND substr(key, 1, 1) = x'74'", above)
 	if err != nil {

@@ -28,6 +28,8 @@ import (
 // Anchors count at the confirmed block; revocations and retirements as soon as
 // they were seen, and for ever: where a reorganisation takes one away it stays
 // in the copy, and is posted again (Assent protocol, section 7, "Which block").
+// A retirement that no key signed, as that of a contract account, stays once it
+// was confirmed; before that it goes with its block.
 type Mirror struct {
 	client  *Client
 	db      *database.DB
@@ -54,11 +56,14 @@ type Mirror struct {
 // not to be had; anchors need none. Of blocks, the newest are kept, and now and
 // then an older one, to find where a reorganisation began. The one row of
 // ledger is the block that the copy is of, with the number -1 before the first.
+// Its blocks up to confirmed were deep enough once, also where they are not now.
 var mirrorSchema = []string{`
 CREATE TABLE entries (key BYTEA NOT NULL PRIMARY KEY, block BIGINT NOT NULL, time BIGINT NOT NULL, proof BYTEA NOT NULL) WITHOUT ROWID;
 CREATE INDEX entries_by_block ON entries (block);
 CREATE TABLE blocks (number BIGINT NOT NULL PRIMARY KEY, hash BYTEA NOT NULL, time BIGINT NOT NULL);
 CREATE TABLE ledger (chain TEXT NOT NULL, number BIGINT NOT NULL, hash BYTEA NOT NULL, time BIGINT NOT NULL, level BIGINT NOT NULL, version BIGINT NOT NULL);
+`, `
+ALTER TABLE ledger ADD COLUMN confirmed BIGINT NOT NULL DEFAULT -1;
 `}
 
 // Kinds of entries.

@@ -684,6 +684,55 @@ func TestMirrorRetiredContract(t *testing.T) {
 	}
 }
 
+// TestMirrorRetiredContractShorterChain: what was confirmed stays so where the
+// chain was made shorter since, so that its block is near the head again.
+func TestMirrorRetiredContractShorterChain(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	l.mineEmpty(1)
+	c := client(t, l.network(3), nil)
+	path := filepath.Join(t.TempDir(), "mirror.db")
+	retired := func(i int) bool {
+		m, err := registry.OpenMirror(t.Context(), path, c) // the file alone knows it
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		catchUp(t, m)
+		return stateOf(t, m, needs(2)).Retired[account(i)] != 0
+	}
+	l.mine(retiringUnproven(t, 0))
+	l.mineEmpty(5)
+	for range 2 { // the second time from a chain that is short already
+		if !retired(0) {
+			t.Fatal("it does not count")
+		}
+		l.drop(l.length() - 3)
+		l.mine(retiringUnproven(t, 1))
+	}
+	if !retired(0) || !retired(1) {
+		t.Error("they do not count")
+	}
+	l.drop(l.length() - 2)
+	l.mineEmpty(1)
+	if !retired(0) {
+		t.Error("it is forgotten, though it was confirmed")
+	}
+	if retired(1) {
+		t.Error("it counts after its block went, which was not confirmed")
+	}
+	// Nor is what comes in its place confirmed because that was.
+	l.mine(retiringUnproven(t, 1))
+	if !retired(1) {
+		t.Error("it does not count")
+	}
+	l.drop(1)
+	l.mineEmpty(2)
+	if !retired(0) || retired(1) {
+		t.Error("the one that was confirmed counts, and the other does not")
+	}
+}
+
 // TestMirrorAge: the view ages while no endpoint answers, and on a network that
 // makes blocks all the time from the time of the last one.
 func TestMirrorAge(t *testing.T) {
