@@ -131,7 +131,10 @@ func (g *Gateway) readProof(r *http.Request, at, token string) (*proof, error) {
 	}
 	once := sha256.Sum256(append(append([]byte("proof"), key.thumbprint[:]...), claims.JTI...))
 	// A minute more, for the other gateway's clock.
-	return &proof{key.thumbprint, once[:], uint64(made.Add(window + time.Minute).Unix())}, nil
+	until := uint64(made.Add(window + time.Minute).Unix())
+	// The time, which the proof says, is before the rest: what comes and goes
+	// together stands together in the database.
+	return &proof{key.thumbprint, append(binary.BigEndian.AppendUint64(nil, until), once[:]...), until}, nil
 }
 
 func cutLast(s string, at byte) (before, after string, found bool) {
