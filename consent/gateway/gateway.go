@@ -187,7 +187,7 @@ func (g *Gateway) Run(ctx context.Context) {
 		})
 	})
 	tasks.Go(func() {
-		every(ctx, 5*time.Second, func() {
+		every(ctx, time.Second, func() { // so often that there is never much
 			err := g.journal.forget(ctx, g.now())
 			if err == nil {
 				err = g.makeRoom(ctx)
