@@ -14,24 +14,15 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/assent-wallet/assent/consent"
-	"github.com/assent-wallet/assent/consent/devchain"
 	"github.com/assent-wallet/assent/wallet"
 )
 
 // A damaged row of the address book keeps nothing back of the other data holders,
 // and is told of.
 func TestAuditWithDamagedAddressBook(t *testing.T) {
-	embedded, err := devchain.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var printed bytes.Buffer
 	a := &app{stdout: &printed, stderr: io.Discard, now: time.Now, json: true}
-	c := embeddedChain(a, embedded)
-	defer c.close()
-	if _, err := c.Deploy(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	c := deployed(t, a)
 	folder := t.TempDir()
 	patient := walletsOn(t, c, folder)()
 	whole := consent.Gateway{Account: common.Address{7}, URL: "http://127.0.0.1:1"}

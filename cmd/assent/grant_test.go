@@ -13,7 +13,6 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"github.com/assent-wallet/assent/consent"
-	"github.com/assent-wallet/assent/consent/devchain"
 	"github.com/assent-wallet/assent/consent/relay"
 	"github.com/assent-wallet/assent/wallet"
 )
@@ -21,17 +20,9 @@ import (
 // A grant that cannot be sent is printed, with the note that goes with it: it
 // counts. Where it is clear beforehand that it cannot be, nothing is signed.
 func TestGrantThatCannotBeSent(t *testing.T) {
-	embedded, err := devchain.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var printed bytes.Buffer
 	a := &app{stdout: &printed, stderr: io.Discard, now: time.Now}
-	c := embeddedChain(a, embedded)
-	defer c.close()
-	if _, err := c.Deploy(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	c := deployed(t, a)
 	newWallet := walletsOn(t, c, t.TempDir())
 	patient, clinic := newWallet(), newWallet()
 	hospital := consent.Gateway{Account: common.Address{7}, URL: "https://fhir.hospital.example"}

@@ -69,16 +69,8 @@ func (f *fakeRelay) serve(t *testing.T) networkRelay {
 // A wallet calls nothing anchored that it has not seen on chain itself, whatever
 // relays say, and goes another way where they keep it waiting.
 func TestRelaysAreNotBelieved(t *testing.T) {
-	embedded, err := devchain.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var talk strings.Builder
-	c := embeddedChain(&app{stderr: &talk, verbose: true}, embedded)
-	defer c.close()
-	if _, err := c.Deploy(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	c := deployed(t, &app{stderr: &talk, verbose: true})
 	sibling := common.Hash{7}
 	in := func(root common.Hash) relay.Anchored {
 		return relay.Anchored{Root: consent.Root(root, []common.Hash{sibling}), Siblings: []common.Hash{sibling}}
@@ -161,6 +153,21 @@ func randomHash() (h common.Hash) {
 	return h
 }
 
+// deployed is an embedded chain of the test, with the registry.
+func deployed(t *testing.T, a *app) *chain {
+	t.Helper()
+	embedded, err := devchain.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := embeddedChain(a, embedded)
+	t.Cleanup(c.close)
+	if _, err := c.Deploy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // walletsOn gives what makes wallets on a chain, all with one store in a folder.
 func walletsOn(t *testing.T, c *chain, folder string) (newWallet func() *wallet.Wallet) {
 	t.Helper()
@@ -187,15 +194,7 @@ func walletsOn(t *testing.T, c *chain, folder string) (newWallet func() *wallet.
 // The terminal app waits for letters at all relays at once, whichever of them
 // does not answer.
 func TestLettersAreAwaited(t *testing.T) {
-	embedded, err := devchain.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := embeddedChain(&app{stderr: io.Discard}, embedded)
-	defer c.close()
-	if _, err := c.Deploy(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	c := deployed(t, &app{stderr: io.Discard})
 	server := httptest.NewUnstartedServer(nil)
 	url := "http://" + server.Listener.Addr().String()
 	running, stop := context.WithCancel(context.Background())

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,10 +74,9 @@ func TestOneClientOpensFewMailboxes(t *testing.T) {
 
 // A card goes half a year after its owner was last seen, and comes back with her.
 func TestCardsExpire(t *testing.T) {
-	var passed atomic.Int64 // since the test began
-	now := func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+	var passed clock
 	o := options(t.TempDir() + "/relay.db")
-	o.Now = now
+	o.Now = passed.now
 	r := start(t, newLedger(), o)
 	c := r.client(t)
 	gone, reader, publisher, witness := published(t, c), published(t, c), published(t, c), published(t, c)
@@ -92,7 +90,7 @@ func TestCardsExpire(t *testing.T) {
 	}
 	open := func(k *wallet.Key) *relay.Mailbox {
 		t.Helper()
-		box, err := c.Mailbox(t.Context(), k.Address(), domain, proving(k, domain, now()))
+		box, err := c.Mailbox(t.Context(), k.Address(), domain, proving(k, domain, passed.now()))
 		if err != nil {
 			t.Fatal(err)
 		}

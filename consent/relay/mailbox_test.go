@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -443,10 +442,9 @@ func TestMailboxAttacks(t *testing.T) {
 
 // A session ends by itself, and so do letters and challenges.
 func TestWhatExpiresIsForgotten(t *testing.T) {
-	var passed atomic.Int64 // since the test began
-	now := func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+	var passed clock
 	o := options(t.TempDir() + "/relay.db")
-	o.Now = now
+	o.Now = passed.now
 	r := start(t, newLedger(), o)
 	c := r.client(t)
 	patient := published(t, c)
@@ -461,7 +459,7 @@ func TestWhatExpiresIsForgotten(t *testing.T) {
 	if said, _ := errors.AsType[*relay.StatusError](err); said == nil || said.Status != http.StatusUnauthorized {
 		t.Errorf("a session of long ago: %v", err)
 	}
-	proof := prove(t, patient, domain, o.Account, late, relay.Origin(r.url), now())
+	proof := prove(t, patient, domain, o.Account, late, relay.Origin(r.url), passed.now())
 	if status, _ := d.session(patient.Address(), proof); status != http.StatusUnauthorized {
 		t.Errorf("a challenge of long ago: %d", status)
 	}
@@ -469,7 +467,7 @@ func TestWhatExpiresIsForgotten(t *testing.T) {
 	passed.Add(int64(31 * 24 * time.Hour))
 	c = start(t, newLedger(), o).client(t)
 	until(t, "the letter has expired", func() bool {
-		box, err := c.Mailbox(t.Context(), patient.Address(), domain, proving(patient, domain, now()))
+		box, err := c.Mailbox(t.Context(), patient.Address(), domain, proving(patient, domain, passed.now()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -233,6 +234,11 @@ func random() (h common.Hash) {
 	rand.Read(h[:])
 	return h
 }
+
+// clock is the time, and what has passed besides, in nanoseconds.
+type clock struct{ atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.Load())) }
 
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()

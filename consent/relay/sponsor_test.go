@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -243,9 +242,9 @@ func TestProcessesShareTheWork(t *testing.T) {
 func TestOldRootsAreForgotten(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, location string) {
 		chain := newLedger()
-		var passed atomic.Int64 // since the test began
+		var passed clock
 		o := options(location)
-		o.Now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+		o.Now = passed.now
 		r := start(t, chain, o)
 		old, newest := random(), random()
 		for _, root := range []common.Hash{old, newest} {
