@@ -4,7 +4,8 @@
 // the first argument, and types that both know (BIGINT, TEXT, BYTEA).
 //
 // It never makes a weaker promise than the caller was told: when Change returns
-// nil, what it wrote survives the end of the process and of the machine. It
+// nil, what it wrote survives the end of the process and of the machine, and when
+// ChangeSoon does, that of the process, and a moment later that of the machine. It
 // knows nothing of what is kept, and puts no password into an error.
 package database
 
@@ -87,7 +88,7 @@ func open(location string) (*DB, error) {
 	if strings.HasPrefix(location, "postgres://") || strings.HasPrefix(location, "postgresql://") {
 		return openPostgres(location)
 	}
-	db := &DB{name: location, log: newWriteAhead()}
+	db := &DB{name: location}
 	if err := os.MkdirAll(filepath.Dir(location), 0o700); err != nil {
 		return nil, db.Failure(err)
 	}
@@ -103,6 +104,7 @@ func open(location string) (*DB, error) {
 	if err != nil {
 		return nil, db.Failure(err)
 	}
+	db.log = newWriteAhead(path)
 	if path = filepath.ToSlash(path); !strings.HasPrefix(path, "/") {
 		path = "/" + path // a drive of Windows
 	}
@@ -147,7 +149,7 @@ func (db *DB) prepare(ctx context.Context, service string, versions []string) er
 	if version, err := schemaVersion(ctx, db, service); err == nil && version == len(versions) {
 		return nil
 	}
-	return db.change(ctx, func(tx *sql.Tx) error {
+	return db.change(ctx, false, func(tx *sql.Tx) error {
 		if err := db.Lock(ctx, tx, "schema"); err != nil {
 			return err
 		}
@@ -227,11 +229,11 @@ func (db *DB) useWAL(ctx context.Context) error {
 }
 
 // Close closes the database.
-func (db *DB) Close() error {
+func (db *DB) Close() (err error) {
 	if !db.postgres {
-		db.log.stop()
+		err = db.Failure(db.log.stop())
 	}
-	return db.DB.Close()
+	return errors.Join(err, db.DB.Close())
 }
 
 // Postgres tells whether it is PostgreSQL.
@@ -241,17 +243,40 @@ func (db *DB) Postgres() bool { return db.postgres }
 // with the right to write, so that one runs at a time; in PostgreSQL do takes a
 // Lock where that matters. An error of do rolls it back and is given as it is.
 func (db *DB) Change(ctx context.Context, do func(*sql.Tx) error) error {
-	return db.Failure(db.change(ctx, do))
+	return db.Failure(db.change(ctx, false, do))
 }
 
-func (db *DB) change(ctx context.Context, do func(*sql.Tx) error) error {
+// ChangeSoon is Change for what need not wait for the disk. What it wrote survives
+// the end of the process once it returns nil. SQLite makes it durable against that
+// of the machine some 10 ms later, and never after what was written after it; where
+// the disk takes longer than 50 ms, all changes wait for it, and where it fails, they
+// fail. With PostgreSQL it is Change, which costs those who wait at once the disk
+// once.
+func (db *DB) ChangeSoon(ctx context.Context, do func(*sql.Tx) error) error {
+	return db.Failure(db.change(ctx, !db.postgres, do))
+}
+
+// Sync makes durable now what ChangeSoon wrote.
+func (db *DB) Sync() error {
+	if db.postgres {
+		return nil
+	}
+	return db.Failure(db.log.sync())
+}
+
+func (db *DB) change(ctx context.Context, soon bool, do func(*sql.Tx) error) (err error) {
 	if !db.postgres {
 		if err := db.log.begin(ctx); err != nil {
 			return err
 		}
 		defer db.log.end(db.DB)
 	}
-	tx, err := db.BeginTx(ctx, nil)
+	var tx *sql.Tx
+	if soon {
+		tx, err = db.log.beginSoon(ctx, db.DB)
+	} else {
+		tx, err = db.BeginTx(ctx, nil)
+	}
 	if err != nil {
 		return err
 	}
@@ -259,7 +284,13 @@ func (db *DB) change(ctx context.Context, do func(*sql.Tx) error) error {
 	if err := do(tx); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	if soon {
+		db.log.written()
+	}
+	return nil
 }
 
 // Lock makes the transaction the only one that holds the lock of this name,
