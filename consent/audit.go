@@ -24,10 +24,16 @@ type AuditEntry struct {
 	Event    []byte      // a FHIR R4 AuditEvent: JSON without insignificant white space
 }
 
-// Hash gives the entry's hash: keccak256 of its number (8 bytes, big-endian),
-// the hash before and keccak256 of the event's bytes.
+// Hash gives the entry's hash.
 func (e *AuditEntry) Hash() common.Hash {
-	return crypto.Keccak256Hash(binary.BigEndian.AppendUint64(nil, e.Number), e.Previous[:], crypto.Keccak256(e.Event))
+	return AuditHash(e.Number, e.Previous, crypto.Keccak256Hash(e.Event))
+}
+
+// AuditHash gives the hash of an entry: keccak256 of its number (8 bytes,
+// big-endian), the hash before and keccak256 of the event's bytes, which is event
+// here.
+func AuditHash(number uint64, previous, event common.Hash) common.Hash {
+	return crypto.Keccak256Hash(binary.BigEndian.AppendUint64(nil, number), previous[:], event[:])
 }
 
 // AuditHead is the end of a chain of entries: the number and hash of its last.

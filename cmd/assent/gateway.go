@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -510,8 +511,31 @@ newest checkpoint and that with the chain.`,
 		Example: `  assent gateway log check --json`,
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runGatewayCheck(cmd.Context(), o) },
+	}, &cobra.Command{
+		Use:   "export",
+		Short: "Write the whole log as FHIR AuditEvents, one a line",
+		Long: `Writes every entry of the log as it was written first: a FHIR R4 AuditEvent after
+IHE's Basic Audit Log Patterns, one a line (NDJSON), those of a patient together and
+in order. “gateway log check” tells whether they were altered.`,
+		Example: `  assent gateway log export > decisions.ndjson`,
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runGatewayExport(cmd.Context(), o) },
 	})
 	return c
+}
+
+func runGatewayExport(ctx context.Context, o *gatewayOptions) error {
+	db, err := o.openDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	out := bufio.NewWriter(o.stdout)
+	err = gateway.ReadLog(ctx, db, func(_ common.Address, e consent.AuditEntry) error {
+		_, err := out.Write(append(e.Event, '\n'))
+		return err
+	})
+	return errors.Join(err, out.Flush())
 }
 
 func runGatewayCheck(ctx context.Context, o *gatewayOptions) error {

@@ -20,7 +20,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -383,33 +382,23 @@ func (s *served) logged(ctx context.Context) map[string]bool {
 	db, err := gateway.OpenDatabase(ctx, s.database)
 	s.fatal(err)
 	defer db.Close()
-	rows, err := db.QueryContext(ctx, "SELECT account, number, previous, event FROM gateway_log ORDER BY account, number")
-	s.fatal(err)
-	defer rows.Close()
 	requests := map[string]bool{}
 	var (
-		of   []byte
+		of   common.Address
 		last consent.AuditHead
 	)
-	for rows.Next() {
-		var (
-			account, previous []byte
-			e                 consent.AuditEntry
-		)
-		s.fatal(rows.Scan(&account, &e.Number, &previous, &e.Event))
-		if !bytes.Equal(account, of) {
-			of, last = slices.Clone(account), consent.AuditHead{}
+	s.fatal(gateway.ReadLog(ctx, db, func(account common.Address, e consent.AuditEntry) error {
+		if account != of {
+			of, last = account, consent.AuditHead{}
 		}
-		e.Previous = common.BytesToHash(previous)
 		if e.Number != last.Number+1 || e.Previous != last.Hash {
-			s.t.Fatalf("entry %d of %x does not follow entry %d", e.Number, account, last.Number)
+			return fmt.Errorf("entry %d of %s does not follow entry %d", e.Number, account, last.Number)
 		}
 		last = consent.AuditHead{Number: e.Number, Hash: e.Hash()}
 		record, err := fhir.ReadAuditEvent(e.Event)
-		s.fatal(err)
 		requests[record.Request] = true
-	}
-	s.fatal(rows.Err())
+		return err
+	}))
 	return requests
 }
 

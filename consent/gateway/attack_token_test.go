@@ -177,8 +177,11 @@ func TestAttackAccess(t *testing.T) {
 		d := w.grant(address(w.clinic), laboratory)
 		stored := func() (bytes int) {
 			t.Helper()
-			if err := w.db.QueryRow("SELECT (SELECT COALESCE(SUM(length(event)), 0) FROM gateway_log) + (SELECT COALESCE(SUM(length(access)), 0) FROM gateway_sessions)").Scan(&bytes); err != nil {
+			if err := w.db.QueryRow("SELECT COALESCE(SUM(length(access)), 0) FROM gateway_sessions").Scan(&bytes); err != nil {
 				t.Fatal(err)
+			}
+			for _, e := range w.log(address(w.patient)) {
+				bytes += len(e.Event) // not packed, as not all packs as well as this
 			}
 			return bytes
 		}

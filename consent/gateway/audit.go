@@ -30,8 +30,10 @@ type notice struct {
 	Request     string         // id of the HTTP request
 }
 
-// note puts what was decided into the patient's log, durably once it returns
-// nil. Nothing of an answer may leave before that. Where the request's proof is
+// note puts what was decided into the patient's log; no end of the process takes it
+// from there once it returns nil. Nothing of an answer may leave before that. Where
+// something was changed, or may be, it is durable then; else a moment later, as a
+// read waits for no disk (database.ChangeSoon). Where the request's proof is
 // not recorded as used yet it does so as well. The error is a *denial, which is in
 // the log in the place of the notice, if that was used before, or if something is
 // permitted and the patient's enrollment has ended meanwhile.
@@ -41,6 +43,10 @@ func (g *Gateway) note(ctx context.Context, s *session, n notice) error {
 	r, err := g.logged(ctx, s, n)
 	if err != nil {
 		return err
+	}
+	switch n.Interaction {
+	case "read", "vread", "search-type", "operation":
+		r.soon = true
 	}
 	p := request.proof
 	if p != nil {
@@ -101,7 +107,8 @@ func (g *Gateway) logged(ctx context.Context, s *session, n notice) (*record, er
 	if err != nil {
 		return nil, err
 	}
-	r := &record{event: event}
+	packed := pack(event)
+	r := &record{event: &packed}
 	if s.patient != "" {
 		r.account = s.grantor
 	}
@@ -299,9 +306,12 @@ func (g *Gateway) auditDocument(ctx context.Context, account common.Address, fro
 	defer kept.Close()
 	for bytes := 0; kept.Next(); {
 		var e consent.AuditEntry
-		var previous []byte
-		if err := kept.Scan(&e.Number, &previous, &e.Event); err != nil {
+		var previous, text []byte
+		if err := kept.Scan(&e.Number, &previous, &text); err != nil {
 			return nil, err
+		}
+		if e.Event, err = unpack(text); err != nil {
+			return nil, altered(account, e.Number)
 		}
 		if bytes += len(e.Event); len(d.Entries) == auditPage || bytes > auditBytes && len(d.Entries) > 0 {
 			d.Next = e.Number
@@ -346,6 +356,9 @@ func (g *Gateway) serveAudit(w http.ResponseWriter, r *http.Request, s *session)
 		return unavailable(err)
 	}
 	text, err := d.MarshalJSON()
+	if err == nil {
+		err = g.db.Sync() // what she saw is not gone later
+	}
 	if err != nil {
 		return unavailable(err)
 	}
@@ -456,11 +469,6 @@ func CheckAudit(ctx context.Context, db *database.DB) (summary AuditSummary, err
 	if err := kept.Err(); err != nil {
 		return summary, err
 	}
-	entries, err := tx.QueryContext(ctx, "SELECT account, number, previous, hash, event FROM gateway_log ORDER BY account, number")
-	if err != nil {
-		return summary, err
-	}
-	defer entries.Close()
 	var account common.Address
 	var head consent.AuditHead
 	ends := func() error {
@@ -474,32 +482,30 @@ func CheckAudit(ctx context.Context, db *database.DB) (summary AuditSummary, err
 		summary.Accounts++
 		return nil
 	}
-	for entries.Next() {
-		var of, previous, hash []byte
-		var e consent.AuditEntry
-		if err := entries.Scan(&of, &e.Number, &previous, &hash, &e.Event); err != nil {
-			return summary, err
-		}
-		if next := common.BytesToAddress(of); next != account || head.Number == 0 {
+	err = readLog(ctx, tx, func(of common.Address, hash common.Hash, e consent.AuditEntry) error {
+		if of != account || head.Number == 0 {
 			if err := ends(); err != nil {
-				return summary, err
+				return err
 			}
-			account, head = next, consent.AuditHead{}
+			account, head = of, consent.AuditHead{}
 		}
-		e.Previous = common.BytesToHash(previous)
-		if e.Number != head.Number+1 || e.Previous != head.Hash || e.Hash() != common.BytesToHash(hash) {
-			return summary, fmt.Errorf("the log of %s was altered at entry %d", account, e.Number)
+		if e.Number != head.Number+1 || e.Previous != head.Hash || e.Hash() != hash {
+			return altered(account, e.Number)
 		}
-		head = consent.AuditHead{Number: e.Number, Hash: e.Hash()}
+		head = consent.AuditHead{Number: e.Number, Hash: hash}
 		if c, there := under[account]; there && c.Number == e.Number {
 			if c.AuditHead != head {
-				return summary, fmt.Errorf("the log of %s up to entry %d is not the one of checkpoint %d", account, e.Number, last.number)
+				return fmt.Errorf("the log of %s up to entry %d is not the one of checkpoint %d", account, e.Number, last.number)
 			}
 			delete(under, account)
 		}
 		summary.Entries++
+		return nil
+	})
+	if err == nil {
+		err = ends()
 	}
-	if err := errors.Join(entries.Err(), ends()); err != nil {
+	if err != nil {
 		return summary, err
 	}
 	for account, head := range heads {
@@ -510,4 +516,38 @@ func CheckAudit(ctx context.Context, db *database.DB) (summary AuditSummary, err
 	}
 	summary.Uncovered = summary.Entries - last.entries
 	return summary, nil
+}
+
+// ReadLog goes through all entries of the log, those of an account together and in
+// order, and ends with the first error of each. It does not check them.
+func ReadLog(ctx context.Context, db *database.DB, each func(account common.Address, e consent.AuditEntry) error) error {
+	return readLog(ctx, db, func(account common.Address, _ common.Hash, e consent.AuditEntry) error { return each(account, e) })
+}
+
+func readLog(ctx context.Context, q querier, each func(account common.Address, hash common.Hash, e consent.AuditEntry) error) error {
+	entries, err := q.QueryContext(ctx, "SELECT account, number, previous, hash, event FROM gateway_log ORDER BY account, number")
+	if err != nil {
+		return err
+	}
+	defer entries.Close()
+	for entries.Next() {
+		var of, previous, hash, text []byte
+		var e consent.AuditEntry
+		if err := entries.Scan(&of, &e.Number, &previous, &hash, &text); err != nil {
+			return err
+		}
+		account := common.BytesToAddress(of)
+		e.Previous = common.BytesToHash(previous)
+		if e.Event, err = unpack(text); err != nil {
+			return altered(account, e.Number)
+		}
+		if err := each(account, common.BytesToHash(hash), e); err != nil {
+			return err
+		}
+	}
+	return entries.Err()
+}
+
+func altered(account common.Address, number uint64) error {
+	return fmt.Errorf("the log of %s was altered at entry %d", account, number)
 }

@@ -372,7 +372,7 @@ func TestJournalFails(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, location string) {
 		w := newWorld(t, location)
 		err := w.journal.commit([]*record{
-			{account: address(w.patient), event: []byte(`{}`), key: []byte("one"), until: 1},
+			{account: address(w.patient), event: &packed{text: []byte(`{}`)}, key: []byte("one"), until: 1},
 			{change: func(context.Context, *sql.Tx) error { return errBroken }},
 		})
 		if err != errBroken {

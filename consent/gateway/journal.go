@@ -17,8 +17,7 @@ import (
 )
 
 // journal is the one place where requests write to the database. What waits is
-// written in one transaction, so that many requests share the price of making it
-// durable.
+// written in one transaction, so that many requests share the price of it.
 type journal struct {
 	db     *database.DB
 	queue  chan *record
@@ -44,8 +43,11 @@ type record struct {
 	// enrollments changed since they had changed as often as decided says, or where
 	// change says that it is void.
 	account common.Address
-	event   []byte
+	event   *packed
 	decided *uint64
+
+	// soon says that it need not wait for the disk (database.ChangeSoon).
+	soon bool
 
 	// change does whatever else there is.
 	change func(context.Context, *sql.Tx) error
@@ -114,8 +116,8 @@ func (j *journal) inParts(args []any, columns int, do func(rows int, args []any)
 	return nil
 }
 
-// write puts a record into the database, durably once it returns nil. Where ctx
-// is done before, it may be written or not.
+// write puts a record into the database; it is there once write returns nil. Where
+// ctx is done before, it may be written or not.
 func (j *journal) write(ctx context.Context, r *record) error {
 	r.done = make(chan error, 1)
 	select {
@@ -191,7 +193,11 @@ func (j *journal) commit(batch []*record) error {
 		defer cancel()
 		ctx = limited
 	}
-	return j.db.Change(ctx, func(tx *sql.Tx) error {
+	change := j.db.ChangeSoon
+	if slices.ContainsFunc(batch, func(r *record) bool { return !r.soon }) {
+		change = j.db.Change
+	}
+	return change(ctx, func(tx *sql.Tx) error {
 		if err := j.db.Lock(ctx, tx, journalLock); err != nil {
 			return err
 		}
@@ -272,10 +278,9 @@ func (j *journal) appendEvents(ctx context.Context, tx *sql.Tx, batch []*record)
 			continue
 		}
 		head := heads[r.account]
-		entry := consent.AuditEntry{Number: head.Number + 1, Previous: head.Hash, Event: r.event}
-		hash := entry.Hash()
-		args = append(args, slices.Clone(r.account[:]), int64(entry.Number), slices.Clone(entry.Previous[:]), hash.Bytes(), entry.Event)
-		*head = consent.AuditHead{Number: entry.Number, Hash: hash}
+		next := consent.AuditHead{Number: head.Number + 1, Hash: consent.AuditHash(head.Number+1, head.Hash, r.event.hash)}
+		args = append(args, slices.Clone(r.account[:]), int64(next.Number), head.Hash.Bytes(), next.Hash.Bytes(), r.event.text)
+		*head = next
 	}
 	insert := func(into, conflict string, columns int) func(int, []any) error {
 		return func(n int, args []any) error {
@@ -337,7 +342,7 @@ func (j *journal) forget(ctx context.Context, now uint64) error {
 	for _, f := range forgetting {
 		statement := "DELETE FROM " + f.table + " WHERE " + f.key + " IN (SELECT " + f.key + " FROM " + f.table + " WHERE " + f.until + " < $1 LIMIT $2) AND " + f.until + " < $1"
 		for deleted := int64(forgetAtOnce); deleted == forgetAtOnce; {
-			err := j.write(ctx, &record{change: func(ctx context.Context, tx *sql.Tx) error {
+			err := j.write(ctx, &record{soon: true, change: func(ctx context.Context, tx *sql.Tx) error {
 				done, err := tx.ExecContext(ctx, statement, int64(now), forgetAtOnce)
 				if err != nil {
 					return err
