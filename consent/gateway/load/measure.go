@@ -21,7 +21,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -79,8 +78,8 @@ func measure(ctx context.Context, o options) error {
 	} else {
 		close(profiled)
 	}
-	fmt.Println("   time  reads/s  answered  resident")
-	began, before := time.Now(), 0
+	fmt.Println("   time  reads/s  resident  from when each was sent")
+	began, answered := time.Now(), 0
 	pids := []int{served.Process.Pid, stub.Process.Pid, os.Getpid()}
 	work := make([]time.Duration, len(pids))
 	for i, pid := range pids {
@@ -96,9 +95,9 @@ func measure(ctx context.Context, o options) error {
 	beside.Go(func() {
 		straight, _, failed = openLoop(ctx, askers[:min(len(askers), straightAskers)], o.rate*straightPart, o.lasts, (*asker).readStraight, nil)
 	})
-	took, waited, err := openLoop(ctx, askers, o.rate, o.lasts, (*asker).read, func(answered int) time.Duration {
-		fmt.Printf("%7s  %7.0f  %8d  %5d MB\n", time.Since(began).Round(time.Second), float64(answered-before)/o.every.Seconds(), answered, served.resident())
-		before = answered
+	took, waited, err := openLoop(ctx, askers, o.rate, o.lasts, (*asker).read, func(took []time.Duration) time.Duration {
+		answered += len(took)
+		fmt.Printf("%7s  %7.0f  %5d MB  %v, %d in all\n", time.Since(began).Round(time.Second), float64(len(took))/o.every.Seconds(), served.resident(), summary(took), answered)
 		return o.every
 	})
 	elapsed := time.Since(began)
@@ -149,15 +148,17 @@ func fetchProfile(ctx context.Context, at, file string) error {
 // openLoop has each asker ask when its turn comes, whether others are answered or
 // not: rate asks per second in all. It gives how long each answer took from when
 // it was sent, and from when it was due, so that what waits behind a slow answer
-// counts. The first wrong answer ends it.
-func openLoop(ctx context.Context, askers []*asker, rate float64, lasts time.Duration, ask func(*asker) error, tell func(answered int) time.Duration) (took, waited []time.Duration, err error) {
+// counts. The first wrong answer ends it. tell is told how long those took that were
+// answered since it was told before, and says when it wants to be told again.
+func openLoop(ctx context.Context, askers []*asker, rate float64, lasts time.Duration, ask func(*asker) error, tell func(took []time.Duration) time.Duration) (took, waited []time.Duration, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
-		group    sync.WaitGroup
-		answered atomic.Int64
-		each     = make([][2][]time.Duration, len(askers))
-		begin    = time.Now()
+		group  sync.WaitGroup
+		mutex  sync.Mutex
+		recent []time.Duration
+		each   = make([][2][]time.Duration, len(askers))
+		begin  = time.Now()
 	)
 	for i, a := range askers {
 		group.Go(func() {
@@ -174,7 +175,9 @@ func openLoop(ctx context.Context, askers []*asker, rate float64, lasts time.Dur
 				}
 				now := time.Now()
 				each[i][0], each[i][1] = append(each[i][0], now.Sub(sent)), append(each[i][1], now.Sub(due))
-				answered.Add(1)
+				mutex.Lock()
+				recent = append(recent, now.Sub(sent))
+				mutex.Unlock()
 			}
 		})
 	}
@@ -182,11 +185,15 @@ func openLoop(ctx context.Context, askers []*asker, rate float64, lasts time.Dur
 	var telling sync.WaitGroup
 	if tell != nil {
 		telling.Go(func() {
-			for wait := tell(0); ; wait = tell(int(answered.Load())) {
+			for {
+				mutex.Lock()
+				took := recent
+				recent = nil
+				mutex.Unlock()
 				select {
 				case <-told.Done():
 					return
-				case <-time.After(wait):
+				case <-time.After(tell(took)):
 				}
 			}
 		})
