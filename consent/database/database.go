@@ -71,7 +71,9 @@ const patience = 10 * time.Second
 // file (made, readable by its owner alone, where there is none), and brings it
 // to the newest schema: versions are the statements that lead from each
 // version to the next, the first from nothing, and are never changed once they
-// were used. service names whose tables they are. The error is an *Error.
+// were used. service names whose tables they are. WITHOUT ROWID, which makes one
+// B-tree of a table of SQLite and its key, is left out for PostgreSQL. The error is
+// an *Error.
 func Open(ctx context.Context, location, service string, versions []string) (*DB, error) {
 	db, err := open(location)
 	if err != nil {
@@ -167,6 +169,9 @@ func (db *DB) prepare(ctx context.Context, service string, versions []string) er
 			return nil
 		}
 		for _, statements := range versions[version:] {
+			if db.postgres {
+				statements = strings.ReplaceAll(statements, " WITHOUT ROWID", "")
+			}
 			if _, err := tx.ExecContext(ctx, statements); err != nil {
 				return err
 			}

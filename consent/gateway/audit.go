@@ -51,7 +51,7 @@ func (g *Gateway) note(ctx context.Context, s *session, n notice) error {
 	p := request.proof
 	if p != nil {
 		request.proof = nil
-		r.key, r.until = p.once, p.until
+		r.proof = p.once
 	}
 	if at := s.standing.Load(); at != nil && n.Outcome == fhir.Permitted {
 		r.decided = &at.enrollments

@@ -367,12 +367,38 @@ func TestJournalEnds(t *testing.T) {
 	})
 }
 
+// What is written together goes each to its own account's chain, however many there
+// are of them.
+func TestJournalOfManyAccounts(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, location string) {
+		w := newWorld(t, location)
+		written := 0
+		for _, n := range []int{1, 3, 1, 5, 8, 2, 70} {
+			var batch []*record
+			for i := range n {
+				for k := range 1 + i%2 {
+					event := pack(fmt.Appendf(nil, `{"of":%d,"as":%d,"among":%d}`, i, k, n))
+					batch = append(batch, &record{account: common.BytesToAddress([]byte{byte(i)}), event: &event, proof: fmt.Appendf(nil, "%d %d", written, len(batch)), soon: n%2 == 0})
+				}
+			}
+			slices.Reverse(batch)
+			if err := w.journal.commit(batch); err != nil {
+				t.Fatal(err)
+			}
+			written += len(batch)
+		}
+		if found, err := CheckAudit(t.Context(), w.db); err != nil || found.Accounts != 70 || found.Entries != uint64(written) {
+			t.Errorf("%+v of %d, %v", found, written, err)
+		}
+	})
+}
+
 // A transaction that fails fails for all who wait for it, and leaves nothing.
 func TestJournalFails(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, location string) {
 		w := newWorld(t, location)
 		err := w.journal.commit([]*record{
-			{account: address(w.patient), event: &packed{text: []byte(`{}`)}, key: []byte("one"), until: 1},
+			{account: address(w.patient), event: &packed{text: []byte(`{}`)}, nonce: []byte("one"), until: 1},
 			{change: func(context.Context, *sql.Tx) error { return errBroken }},
 		})
 		if err != errBroken {
@@ -381,8 +407,8 @@ func TestJournalFails(t *testing.T) {
 		if n := len(w.log(address(w.patient))); n != 0 {
 			t.Errorf("%d entries are left of it", n)
 		}
-		again := &record{key: []byte("one"), until: 1}
-		twice := &record{key: []byte("one"), until: 1}
+		again := &record{nonce: []byte("one"), until: 1}
+		twice := &record{nonce: []byte("one"), until: 1}
 		if err := w.journal.commit([]*record{again, twice}); err != nil || !again.fresh || twice.fresh {
 			t.Error(err, again.fresh, twice.fresh)
 		}

@@ -43,8 +43,7 @@ const (
 // used only once.
 type proof struct {
 	binding common.Hash // thumbprint of its key
-	once    []byte      // what may come once
-	until   uint64      // unix seconds; it cannot come again later
+	once    []byte      // what may come once, after until when it may (unix seconds, 8 bytes)
 }
 
 // proofKey is a key out of the header of a proof.
@@ -132,9 +131,7 @@ func (g *Gateway) readProof(r *http.Request, at, token string) (*proof, error) {
 	once := sha256.Sum256(append(append([]byte("proof"), key.thumbprint[:]...), claims.JTI...))
 	// A minute more, for the other gateway's clock.
 	until := uint64(made.Add(window + time.Minute).Unix())
-	// The time, which the proof says, is before the rest: what comes and goes
-	// together stands together in the database.
-	return &proof{key.thumbprint, append(binary.BigEndian.AppendUint64(nil, until), once[:]...), until}, nil
+	return &proof{key.thumbprint, append(binary.BigEndian.AppendUint64(nil, until), once[:]...)}, nil
 }
 
 func cutLast(s string, at byte) (before, after string, found bool) {
@@ -267,7 +264,7 @@ func (g *Gateway) mac(use string, content []byte) []byte {
 func (g *Gateway) admit(ctx context.Context, p *proof) (enrollments uint64, d *denial) {
 	r := new(record)
 	if p != nil {
-		r.key, r.until = p.once, p.until
+		r.proof = p.once
 	}
 	if err := g.journal.write(ctx, r); err != nil {
 		return 0, unavailable(err)

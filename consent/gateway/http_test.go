@@ -235,7 +235,7 @@ func TestRun(t *testing.T) {
 	})
 	left := func() (n int) {
 		t.Helper()
-		if err := db.QueryRow("SELECT (SELECT count(*) FROM gateway_seen) + (SELECT count(*) FROM gateway_sessions) + (SELECT count(*) FROM gateway_used)").Scan(&n); err != nil {
+		if err := db.QueryRow("SELECT (SELECT count(*) FROM gateway_proofs) + (SELECT count(*) FROM gateway_seen) + (SELECT count(*) FROM gateway_sessions) + (SELECT count(*) FROM gateway_used)").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n

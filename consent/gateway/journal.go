@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/bits"
 	"slices"
 	"sync"
@@ -26,20 +28,21 @@ type journal struct {
 	ended  chan struct{} // all that were taken are written
 	batch  func(records int, took time.Duration)
 
-	prepared map[string]*sql.Stmt // by text; of whoever runs it
+	prepared map[statementKey]*sql.Stmt // of whoever runs it
 
 	enrollments atomic.Uint64 // how often these had changed when it last wrote
 }
 
 // record is what one request wants to have written, all of it or nothing.
 type record struct {
-	// key is looked up, and kept until then (unix seconds); fresh tells that it
-	// was not there.
-	key   []byte
+	// proof or nonce, if any, is looked up, and kept until then (unix seconds, which
+	// a proof begins with); fresh tells that it was not there.
+	proof []byte
+	nonce []byte
 	until uint64
 	fresh bool
 
-	// event goes to the log of the account; not so where the key is not fresh, where
+	// event goes to the log of the account; not so where these are not fresh, where
 	// enrollments changed since they had changed as often as decided says, or where
 	// change says that it is void.
 	account common.Address
@@ -59,10 +62,10 @@ type record struct {
 	done chan error
 }
 
-// appends tells whether the record's event goes to the log, once its key was
-// looked up.
+// appends tells whether the record's event goes to the log, once it was looked up
+// what has to be fresh, and how often enrollments had changed.
 func (r *record) appends() bool {
-	return r.event != nil && !r.void && (r.key == nil || r.fresh) && (r.decided == nil || *r.decided == r.enrollments)
+	return r.event != nil && !r.void && (r.proof == nil && r.nonce == nil || r.fresh) && (r.decided == nil || *r.decided == r.enrollments)
 }
 
 const (
@@ -81,19 +84,26 @@ var errJournalClosed = errors.New("the gateway is being stopped")
 func openJournal(db *database.DB) *journal {
 	return &journal{
 		db: db, queue: make(chan *record, journalQueue), closed: make(chan struct{}), ended: make(chan struct{}),
-		batch: func(int, time.Duration) {}, prepared: make(map[string]*sql.Stmt),
+		batch: func(int, time.Duration) {}, prepared: make(map[statementKey]*sql.Stmt),
 	}
 }
 
+// statementKey is a statement for so many rows of so many columns.
+type statementKey struct {
+	text          string // with a %s for their placeholders
+	rows, columns int
+}
+
 // statement gives a statement of the transaction, which is prepared once.
-func (j *journal) statement(ctx context.Context, tx *sql.Tx, text string) (*sql.Stmt, error) {
-	s := j.prepared[text]
+func (j *journal) statement(ctx context.Context, tx *sql.Tx, text string, n, columns int) (*sql.Stmt, error) {
+	key := statementKey{text, n, columns}
+	s := j.prepared[key]
 	if s == nil {
 		var err error
-		if s, err = j.db.PrepareContext(ctx, text); err != nil {
+		if s, err = j.db.PrepareContext(ctx, fmt.Sprintf(text, rows(n, columns))); err != nil {
 			return nil, err
 		}
-		j.prepared[text] = s
+		j.prepared[key] = s
 	}
 	return tx.StmtContext(ctx, s), nil
 }
@@ -101,7 +111,7 @@ func (j *journal) statement(ctx context.Context, tx *sql.Tx, text string) (*sql.
 // inParts calls do with the arguments of so many rows at a time that there are
 // few different statements: a power of two, since each costs a message to
 // PostgreSQL and back; and one for SQLite, which makes a journal of its own for
-// each statement of several.
+// each statement that changes several.
 func (j *journal) inParts(args []any, columns int, do func(rows int, args []any) error) error {
 	for len(args) > 0 {
 		n := 1
@@ -208,14 +218,15 @@ func (j *journal) commit(batch []*record) error {
 				}
 			}
 		}
-		if err := j.lookUp(ctx, tx, batch); err != nil {
+		if err := j.lookUp(ctx, tx, batch, "INSERT INTO gateway_proofs (proof) VALUES %s ON CONFLICT DO NOTHING RETURNING proof",
+			func(r *record) []any { return only(r.proof) }); err != nil {
 			return err
 		}
-		var enrollments uint64
-		count, err := j.statement(ctx, tx, "SELECT count FROM gateway_enrollment_changes")
-		if err == nil {
-			err = count.QueryRowContext(ctx).Scan(&enrollments)
+		if err := j.lookUp(ctx, tx, batch, "INSERT INTO gateway_seen (key, until) VALUES %s ON CONFLICT DO NOTHING RETURNING key",
+			func(r *record) []any { return only(r.nonce, int64(r.until)) }); err != nil {
+			return err
 		}
+		heads, enrollments, err := j.read(ctx, tx, batch)
 		if err != nil {
 			return err
 		}
@@ -223,23 +234,39 @@ func (j *journal) commit(batch []*record) error {
 			r.enrollments = enrollments
 		}
 		j.enrollments.Store(enrollments)
-		return j.appendEvents(ctx, tx, batch)
+		return j.appendEvents(ctx, tx, batch, heads)
 	})
 }
 
-// lookUp records the keys of a batch, and says of each whether it is fresh.
-func (j *journal) lookUp(ctx context.Context, tx *sql.Tx, batch []*record) error {
+// only gives the columns of a row, or none without a key.
+func only(key []byte, others ...any) []any {
+	if key == nil {
+		return nil
+	}
+	return append([]any{key}, others...)
+}
+
+// lookUp records keys of a batch by an insert that gives those back that were not
+// there, and says of each whether it was. rowOf gives the row of a record, its key
+// first, or nil.
+func (j *journal) lookUp(ctx context.Context, tx *sql.Tx, batch []*record, insert string, rowOf func(*record) []any) error {
 	waiting := make(map[string]*record, len(batch))
 	var args []any
+	columns := 0
 	for _, r := range batch {
-		r.fresh = false
-		if _, twice := waiting[string(r.key)]; len(r.key) > 0 && !twice {
-			waiting[string(r.key)] = r
-			args = append(args, r.key, int64(r.until))
+		row := rowOf(r)
+		if row == nil {
+			continue
+		}
+		r.fresh, columns = false, len(row)
+		key := string(row[0].([]byte))
+		if _, twice := waiting[key]; !twice {
+			waiting[key] = r
+			args = append(args, row...)
 		}
 	}
-	return j.inParts(args, 2, func(n int, args []any) error {
-		insert, err := j.statement(ctx, tx, "INSERT INTO gateway_seen (key, until) VALUES "+rows(n, 2)+" ON CONFLICT DO NOTHING RETURNING key")
+	return j.inParts(args, columns, func(n int, args []any) error {
+		insert, err := j.statement(ctx, tx, insert, n, columns)
 		if err != nil {
 			return err
 		}
@@ -259,20 +286,50 @@ func (j *journal) lookUp(ctx context.Context, tx *sql.Tx, batch []*record) error
 	})
 }
 
-// appendEvents puts the events of a batch at the ends of their accounts' chains.
-func (j *journal) appendEvents(ctx context.Context, tx *sql.Tx, batch []*record) error {
-	heads := make(map[common.Address]*consent.AuditHead)
+// read reads what the events of a batch are appended to, and how often enrollments
+// had changed.
+func (j *journal) read(ctx context.Context, tx *sql.Tx, batch []*record) (heads map[common.Address]*consent.AuditHead, enrollments uint64, err error) {
+	heads = make(map[common.Address]*consent.AuditHead)
 	var accounts []any
 	for _, r := range batch {
-		if r.appends() && heads[r.account] == nil {
+		if r.event != nil && heads[r.account] == nil {
 			heads[r.account] = new(consent.AuditHead)
 			accounts = append(accounts, slices.Clone(r.account[:]))
 		}
 	}
-	if err := j.inParts(accounts, 1, func(n int, accounts []any) error { return j.readHeads(ctx, tx, heads, n, accounts) }); err != nil {
-		return err
+	// One statement reads it all, most often, as accounts are filled up to a power of
+	// two with NULL, which none is.
+	if n := len(accounts); n > 0 {
+		accounts = append(accounts, make([]any, 1<<bits.Len(uint(n-1))-n)...)
+	} else {
+		accounts = make([]any, 1)
 	}
+	read, err := j.statement(ctx, tx, "SELECT c.count, h.account, h.number, h.hash FROM gateway_enrollment_changes AS c LEFT JOIN gateway_log_heads AS h ON h.account IN %s", 1, len(accounts))
+	if err != nil {
+		return nil, 0, err
+	}
+	known, err := read.QueryContext(ctx, accounts...)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer known.Close()
+	for known.Next() {
+		var account, hash []byte
+		var number sql.Null[uint64]
+		if err := known.Scan(&enrollments, &account, &number, &hash); err != nil {
+			return nil, 0, err
+		}
+		if number.Valid {
+			*heads[common.BytesToAddress(account)] = consent.AuditHead{Number: number.V, Hash: common.BytesToHash(hash)}
+		}
+	}
+	return heads, enrollments, known.Err()
+}
+
+// appendEvents puts the events of a batch at the ends of their accounts' chains.
+func (j *journal) appendEvents(ctx context.Context, tx *sql.Tx, batch []*record, heads map[common.Address]*consent.AuditHead) error {
 	var args []any
+	moved := make(map[common.Address]*consent.AuditHead)
 	for _, r := range batch {
 		if !r.appends() {
 			continue
@@ -281,51 +338,31 @@ func (j *journal) appendEvents(ctx context.Context, tx *sql.Tx, batch []*record)
 		next := consent.AuditHead{Number: head.Number + 1, Hash: consent.AuditHash(head.Number+1, head.Hash, r.event.hash)}
 		args = append(args, slices.Clone(r.account[:]), int64(next.Number), head.Hash.Bytes(), next.Hash.Bytes(), r.event.text)
 		*head = next
+		moved[r.account] = head
 	}
-	insert := func(into, conflict string, columns int) func(int, []any) error {
+	insert := func(text string, columns int) func(int, []any) error {
 		return func(n int, args []any) error {
-			statement, err := j.statement(ctx, tx, "INSERT INTO "+into+" VALUES "+rows(n, columns)+conflict)
+			statement, err := j.statement(ctx, tx, text, n, columns)
 			if err == nil {
 				_, err = statement.ExecContext(ctx, args...)
 			}
 			return err
 		}
 	}
-	if err := j.inParts(args, 5, insert("gateway_log (account, number, previous, hash, event)", "", 5)); err != nil {
+	if err := j.inParts(args, 5, insert("INSERT INTO gateway_log (account, number, previous, hash, event) VALUES %s", 5)); err != nil {
 		return err
 	}
 	args = args[:0]
-	for account, head := range heads {
+	for account, head := range moved {
 		args = append(args, slices.Clone(account[:]), int64(head.Number), head.Hash.Bytes())
 	}
-	return j.inParts(args, 3, insert("gateway_log_heads (account, number, hash)", " ON CONFLICT (account) DO UPDATE SET number = excluded.number, hash = excluded.hash", 3))
-}
-
-// readHeads reads the heads of so many accounts' chains.
-func (j *journal) readHeads(ctx context.Context, tx *sql.Tx, heads map[common.Address]*consent.AuditHead, n int, accounts []any) error {
-	statement, err := j.statement(ctx, tx, "SELECT account, number, hash FROM gateway_log_heads WHERE account IN "+rows(1, n))
-	if err != nil {
-		return err
-	}
-	known, err := statement.QueryContext(ctx, accounts...)
-	if err != nil {
-		return err
-	}
-	defer known.Close()
-	for known.Next() {
-		var account, hash []byte
-		var number uint64
-		if err := known.Scan(&account, &number, &hash); err != nil {
-			return err
-		}
-		*heads[common.BytesToAddress(account)] = consent.AuditHead{Number: number, Hash: common.BytesToHash(hash)}
-	}
-	return known.Err()
+	return j.inParts(args, 3, insert("INSERT INTO gateway_log_heads (account, number, hash) VALUES %s ON CONFLICT (account) DO UPDATE SET number = excluded.number, hash = excluded.hash", 3))
 }
 
 // forgetting says what may be forgotten once its time is over, and by which
-// column it is known.
+// column it is known; proofs begin with theirs.
 var forgetting = []struct{ table, key, until string }{
+	{"gateway_proofs", "proof", "proof"},
 	{"gateway_seen", "key", "until"},
 	{"gateway_sessions", "id", "ends"},
 	{"gateway_used", "key", "until"},
@@ -340,10 +377,14 @@ const forgetAtOnce = 100
 // forget deletes what is over at the time now, in unix seconds.
 func (j *journal) forget(ctx context.Context, now uint64) error {
 	for _, f := range forgetting {
+		over := any(int64(now))
+		if f.until == f.key {
+			over = binary.BigEndian.AppendUint64(nil, now)
+		}
 		statement := "DELETE FROM " + f.table + " WHERE " + f.key + " IN (SELECT " + f.key + " FROM " + f.table + " WHERE " + f.until + " < $1 LIMIT $2) AND " + f.until + " < $1"
 		for deleted := int64(forgetAtOnce); deleted == forgetAtOnce; {
 			err := j.write(ctx, &record{soon: true, change: func(ctx context.Context, tx *sql.Tx) error {
-				done, err := tx.ExecContext(ctx, statement, int64(now), forgetAtOnce)
+				done, err := tx.ExecContext(ctx, statement, over, forgetAtOnce)
 				if err != nil {
 					return err
 				}

@@ -53,6 +53,12 @@ var schema = []string{`
 		key BYTEA NOT NULL, network BYTEA NOT NULL, proof BYTEA NOT NULL, until BIGINT NOT NULL,
 		PRIMARY KEY (key, network));
 	CREATE INDEX gateway_handed_over_until ON gateway_handed_over (until);
+`, `
+	-- Proofs of a key, which were among gateway_seen: each begins with when it may be
+	-- forgotten (8 bytes, big-endian), so that they come and go in order.
+	CREATE TABLE gateway_proofs (proof BYTEA NOT NULL PRIMARY KEY) WITHOUT ROWID;
+	INSERT INTO gateway_proofs (proof) SELECT key FROM gateway_seen WHERE length(key) = 40;
+	DELETE FROM gateway_seen WHERE length(key) = 40;
 `}
 
 // OpenDatabase opens the gateway's database at a location that database.Open

@@ -259,7 +259,7 @@ func parseForm(text, only string) (map[string]string, error) {
 // remember is consent.Holder's Remember.
 func (g *Gateway) remember(ctx context.Context, grantee common.Address, nonce common.Hash, until uint64) (bool, error) {
 	once := sha256.Sum256(append(append([]byte("access"), grantee[:]...), nonce[:]...))
-	r := &record{key: once[:], until: until}
+	r := &record{nonce: once[:], until: until}
 	if err := g.journal.write(ctx, r); err != nil {
 		return false, err
 	}
