@@ -53,9 +53,11 @@ holder whose wallet is in use. Which record a patient's account opens, you say w
 
 Without TLS it listens on this computer alone. Its database is one SQLite file, or
 PostgreSQL by URL: leave the password out of the URL and put it into the file
-~/.pgpass, or the one that PGPASSFILE names. Several gateways of one data holder
-share a database and a key. Behind a proxy on this computer, clients are told apart
-by the last address in its X-Forwarded-For.`,
+~/.pgpass, or the one that PGPASSFILE names. With SQLite, an answer to a read waits
+until its entry in the log outlives the gateway, but not for the disk: a loss of power
+may take the entries of the last hundredth of a second. Several gateways of one data
+holder share a database and a key. Behind a proxy on this computer, clients are told
+apart by the last address in its X-Forwarded-For.`,
 		Example: `  assent gateway --fhir http://127.0.0.1:8080/fhir --listen 127.0.0.1:8443
   assent gateway --fhir http://fhir.internal:8080 --listen :443 --public https://fhir.hospital.example \
          --tls-cert cert.pem --tls-key key.pem --database postgres://assent@db.internal/gateway`,
