@@ -54,10 +54,11 @@ holder whose wallet is in use. Which record a patient's account opens, you say w
 Without TLS it listens on this computer alone. Its database is one SQLite file, or
 PostgreSQL by URL: leave the password out of the URL and put it into the file
 ~/.pgpass, or the one that PGPASSFILE names. With SQLite, an answer to a read waits
-until its entry in the log outlives the gateway, but not for the disk: a loss of power
-may take the entries of the last hundredth of a second. Several gateways of one data
-holder share a database and a key. Behind a proxy on this computer, clients are told
-apart by the last address in its X-Forwarded-For.`,
+until its entry in the log outlives the gateway, but not for the disk, which has it a
+moment later: a loss of power may take the entries of that moment, and that proofs
+were used in it. Several gateways of one data holder share a database and a key; they
+are all of one version. Behind a proxy on this computer, clients are told apart by the
+last address in its X-Forwarded-For.`,
 		Example: `  assent gateway --fhir http://127.0.0.1:8080/fhir --listen 127.0.0.1:8443
   assent gateway --fhir http://fhir.internal:8080 --listen :443 --public https://fhir.hospital.example \
          --tls-cert cert.pem --tls-key key.pem --database postgres://assent@db.internal/gateway`,
@@ -89,7 +90,7 @@ func (o *gatewayOptions) credentials(upstream *url.URL) (string, error) {
 	return "Bearer " + token, err
 }
 
-func runGateway(ctx context.Context, o *gatewayOptions) error {
+func runGateway(ctx context.Context, o *gatewayOptions) (err error) {
 	switch {
 	case o.maxAge == 0:
 		return usagef("--max-age 0: no view of the chain is that fresh: want seconds, such as %d", defaultMaxAge)
@@ -117,7 +118,7 @@ func runGateway(ctx context.Context, o *gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	payer, lock := o.payer(ctx, name, profile)
 	defer lock()
 	return o.withLedger(ctx, payer, func(l *ledger) error {

@@ -106,7 +106,12 @@ func open(location string) (*DB, error) {
 	if err != nil {
 		return nil, db.Failure(err)
 	}
-	db.log = newWriteAhead(path)
+	// SQLite's other files are beside the one that a link leads to.
+	there, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, db.Failure(err)
+	}
+	db.log = newWriteAhead(there + "-wal")
 	if path = filepath.ToSlash(path); !strings.HasPrefix(path, "/") {
 		path = "/" + path // a drive of Windows
 	}
@@ -252,21 +257,22 @@ func (db *DB) Change(ctx context.Context, do func(*sql.Tx) error) error {
 }
 
 // ChangeSoon is Change for what need not wait for the disk. What it wrote survives
-// the end of the process once it returns nil. SQLite makes it durable against that
-// of the machine some 10 ms later, and never after what was written after it; where
-// the disk takes longer than 50 ms, all changes wait for it, and where it fails, they
-// fail. With PostgreSQL it is Change, which costs those who wait at once the disk
+// the end of the process once it returns nil. SQLite begins to make it durable against
+// that of the machine 10 ms later, and never after what was written after it; where
+// anything waits for the disk longer than 50 ms, all changes wait with it, and where
+// the disk fails, they fail. With PostgreSQL it is Change, which costs those who wait at once the disk
 // once.
 func (db *DB) ChangeSoon(ctx context.Context, do func(*sql.Tx) error) error {
 	return db.Failure(db.change(ctx, !db.postgres, do))
 }
 
-// Sync makes durable now what ChangeSoon wrote.
-func (db *DB) Sync() error {
+// Sync makes durable now whatever can be read here, ChangeSoon of another process
+// among it.
+func (db *DB) Sync(ctx context.Context) error {
 	if db.postgres {
 		return nil
 	}
-	return db.Failure(db.log.sync())
+	return db.Failure(db.log.syncAll(ctx, db.DB))
 }
 
 func (db *DB) change(ctx context.Context, soon bool, do func(*sql.Tx) error) (err error) {

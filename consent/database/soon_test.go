@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -20,8 +21,8 @@ func soonDatabase(t *testing.T, flush func() error) *DB {
 		t.Fatal(err)
 	}
 	if really := db.log.flush; flush != nil {
-		db.log.flush = func() error {
-			if err := really(); err != nil { // there is something to flush
+		db.log.flush = func(log *os.File) error {
+			if err := really(log); err != nil { // there is something to flush
 				t.Error(err)
 			}
 			return flush()
@@ -71,7 +72,7 @@ func TestSoon(t *testing.T) {
 		if err := add(t.Context(), db.ChangeSoon); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Sync(); err != nil || flushed.Load() != 2 {
+		if err := db.Sync(t.Context()); err != nil || flushed.Load() != 2 {
 			t.Error(err, flushed.Load())
 		}
 		if err := add(t.Context(), db.ChangeSoon); err != nil {
@@ -81,6 +82,105 @@ func TestSoon(t *testing.T) {
 			t.Error(err, flushed.Load())
 		}
 	})
+}
+
+// However often it is synced in between, it goes on as often by itself as before.
+func TestSoonKeepsItsPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var flushed atomic.Int32
+		db := soonDatabase(t, func() error { flushed.Add(1); time.Sleep(time.Millisecond); return nil })
+		write := func(lasts time.Duration) (flushes int32) {
+			before := flushed.Load()
+			for end := time.Now().Add(lasts); time.Now().Before(end); time.Sleep(time.Millisecond / 3) {
+				if err := add(t.Context(), db.ChangeSoon); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return flushed.Load() - before
+		}
+		before := write(time.Second)
+		for range 20 {
+			if err := db.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			write(5 * time.Millisecond)
+		}
+		if after := write(time.Second); after > before+2 || after < before-2 {
+			t.Errorf("%d flushes in a second, before %d", after, before)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Sync is for all that can be read, whoever wrote it.
+func TestSyncOfAnothers(t *testing.T) {
+	var flushed atomic.Int32
+	db := soonDatabase(t, func() error { flushed.Add(1); return nil })
+	defer db.Close()
+	if err := db.Sync(t.Context()); err != nil || flushed.Load() != 1 {
+		t.Error(err, flushed.Load())
+	}
+}
+
+// A link to a database leads to its log as well.
+func TestSoonByALink(t *testing.T) {
+	folder := t.TempDir()
+	link := filepath.Join(folder, "link.db")
+	if err := os.Symlink(filepath.Join(t.TempDir(), "there.db"), link); err != nil {
+		t.Skip("no symbolic links here:", err)
+	}
+	db, err := Open(t.Context(), link, "test", []string{"CREATE TABLE counter (value BIGINT NOT NULL); INSERT INTO counter (value) VALUES (0)"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := add(t.Context(), db.ChangeSoon); err != nil {
+			t.Error(err)
+		}
+		if err := db.Sync(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// After the end nothing is changed, least of all by the connection that does not
+// sync.
+func TestNothingAfterClose(t *testing.T) {
+	db := soonDatabase(t, nil)
+	if err := add(t.Context(), db.ChangeSoon); err != nil {
+		t.Fatal(err)
+	}
+	db.log.turn <- struct{}{} // somebody changes it
+	ended := make(chan error, 2)
+	go func() { ended <- db.log.stop() }()
+	<-db.log.turn
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	for _, change := range []func(context.Context, func(*sql.Tx) error) error{db.Change, db.ChangeSoon} {
+		if err := add(t.Context(), change); !errors.Is(err, errClosed) {
+			t.Error(err)
+		}
+	}
+	for range 3 {
+		c, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		var is int
+		if err := c.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&is); err != nil || is != 2 {
+			t.Errorf("a connection with synchronous %d is left, %v", is, err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Only the changes that said so leave what they wrote to the system.
@@ -147,7 +247,7 @@ func TestSoonFails(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if err := db.Sync(); !errors.Is(err, ErrNotWritable) {
+		if err := db.Sync(t.Context()); !errors.Is(err, ErrNotWritable) {
 			t.Error(err)
 		}
 		if n := value(t, db); n != 1 {
@@ -171,6 +271,17 @@ func TestSoonGoesOn(t *testing.T) {
 	if err := add(ended, db.ChangeSoon); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+	// As when no more files can be opened.
+	db.log.disconnect()
+	file := db.log.file
+	db.log.file = file + "s"
+	if err := add(t.Context(), db.ChangeSoon); !errors.Is(err, ErrNotWritable) {
+		t.Error(err)
+	}
+	db.log.file = file
+	if err := add(t.Context(), db.ChangeSoon); err != nil {
+		t.Fatal(err)
+	}
 	// As when a transaction cannot even be rolled back.
 	if _, err := db.log.soon.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
@@ -181,7 +292,7 @@ func TestSoonGoesOn(t *testing.T) {
 	if err := add(t.Context(), db.ChangeSoon); err != nil {
 		t.Error(err)
 	}
-	if n := value(t, db); n != 2 {
+	if n := value(t, db); n != 3 {
 		t.Errorf("value %d", n)
 	}
 }

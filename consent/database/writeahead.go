@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -17,11 +18,16 @@ import (
 type writeAhead struct {
 	turn chan struct{} // held by whoever changes the database
 
-	// soon is the one connection that does not sync what it commits; nil: none yet.
-	// Whoever holds the turn has it.
+	// soon is the one connection that does not sync what it commits, and log the file
+	// that it writes to; nil: none yet. Whoever holds the turn has them. The file stays
+	// open: the system tells each that opened it once of what it could not write,
+	// whoever else it told of that.
 	soon *sql.Conn
+	log  *os.File
+	// file is the log's name.
+	file string
 	// flush makes durable what is in the log.
-	flush    func() error
+	flush    func(log *os.File) error
 	flushing chan struct{} // held by whoever does
 
 	mu      sync.Mutex
@@ -31,6 +37,7 @@ type writeAhead struct {
 
 	unsynced time.Time // when the oldest change was written that is not durable; zero: all are
 	later    time.Time // the same of those since the last sync began
+	pending  bool      // a sync will begin by itself
 	broken   error     // of a sync: what it left nobody knows
 }
 
@@ -51,17 +58,10 @@ const (
 )
 
 func newWriteAhead(file string) *writeAhead {
-	return &writeAhead{turn: make(chan struct{}, 1), flushing: make(chan struct{}, 1), flush: func() error {
-		// A lock that SQLite has on it would be lost when it is closed here; those are
-		// on other files (https://sqlite.org/walformat.html, section 2.3).
-		log, err := os.OpenFile(file+"-wal", os.O_RDWR, 0)
-		if err != nil {
-			return err
-		}
-		defer log.Close()
-		return log.Sync()
-	}}
+	return &writeAhead{turn: make(chan struct{}, 1), flushing: make(chan struct{}, 1), file: file, flush: (*os.File).Sync}
 }
+
+var errClosed = errors.New("it is closed")
 
 // begin waits until nobody in this process changes the database.
 func (l *writeAhead) begin(ctx context.Context) error {
@@ -72,8 +72,11 @@ func (l *writeAhead) begin(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	err, late := l.broken, !l.unsynced.IsZero() && time.Since(l.unsynced) > syncPatience
+	if l.stopped && err == nil {
+		err = errClosed
+	}
 	l.mu.Unlock()
-	if late {
+	if late && err == nil {
 		err = l.sync()
 	}
 	if err != nil {
@@ -82,24 +85,57 @@ func (l *writeAhead) begin(ctx context.Context) error {
 	return err
 }
 
+// connect sees to it that there is a connection of ChangeSoon.
+func (l *writeAhead) connect(ctx context.Context, db *sql.DB) error {
+	if l.soon != nil {
+		return nil
+	}
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	l.soon = c
+	var tables int
+	_, err = c.ExecContext(ctx, "PRAGMA synchronous = NORMAL")
+	if err == nil { // whoever reads has the log, which stays while there is a connection
+		err = c.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables)
+	}
+	if err == nil {
+		l.log, err = os.OpenFile(l.file, os.O_RDWR, 0)
+	}
+	if err != nil {
+		l.disconnect()
+	}
+	return err
+}
+
+// disconnect ends the connection of ChangeSoon, which must not come among those
+// that sync.
+func (l *writeAhead) disconnect() {
+	if l.soon == nil {
+		return
+	}
+	_ = l.soon.Raw(func(any) error { return driver.ErrBadConn })
+	l.soon = nil
+	if l.log != nil {
+		l.flushing <- struct{}{}
+		l.log.Close()
+		l.log = nil
+		<-l.flushing
+	}
+}
+
 // beginSoon begins a transaction of ChangeSoon.
 func (l *writeAhead) beginSoon(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
-	if l.soon == nil {
-		c, err := db.Conn(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := c.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
-			c.Close()
-			return nil, err
-		}
-		l.soon = c
+	if err := l.connect(ctx, db); err != nil {
+		return nil, err
 	}
 	tx, err := l.soon.BeginTx(ctx, nil)
-	if err != nil && ctx.Err() == nil {
-		// The next one has another; this one must not come among those that sync.
-		_ = l.soon.Raw(func(any) error { return driver.ErrBadConn })
-		l.soon = nil
+	if err != nil && ctx.Err() == nil { // whatever it is, the next one has another connection
+		if err := l.sync(); err != nil {
+			return nil, err
+		}
+		l.disconnect()
 	}
 	return tx, err
 }
@@ -118,22 +154,37 @@ func (l *writeAhead) written() {
 	}
 }
 
-func (l *writeAhead) syncLater() { time.AfterFunc(syncEvery, func() { _ = l.sync() }) }
+// syncLater has it synced in a moment, once.
+func (l *writeAhead) syncLater() {
+	if l.pending {
+		return
+	}
+	l.pending = true
+	time.AfterFunc(syncEvery, func() {
+		l.mu.Lock()
+		l.pending = false
+		l.mu.Unlock()
+		_ = l.sync()
+	})
+}
 
-// sync makes durable what was written. Where it fails, all changes fail from then
-// on: the system may have dropped what it could not write, and would not say so
-// again.
-func (l *writeAhead) sync() error {
+// sync makes durable what this process wrote.
+func (l *writeAhead) sync() error { return l.syncIf(func() bool { return !l.unsynced.IsZero() }) }
+
+// syncIf makes durable what is in the log, if so. Where it fails, all changes fail
+// from then on: the system may have dropped what it could not write, and would not
+// say so again.
+func (l *writeAhead) syncIf(wanted func() bool) error {
 	l.flushing <- struct{}{}
 	defer func() { <-l.flushing }()
 	l.mu.Lock()
-	if l.unsynced.IsZero() || l.broken != nil {
+	if l.broken != nil || !wanted() {
 		defer l.mu.Unlock()
 		return l.broken
 	}
 	l.later = time.Time{}
 	l.mu.Unlock()
-	err := l.flush()
+	err := l.flush(l.log)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.broken = err
@@ -141,6 +192,18 @@ func (l *writeAhead) sync() error {
 		l.syncLater()
 	}
 	return err
+}
+
+// syncAll makes durable whatever can be read now, whoever wrote it.
+func (l *writeAhead) syncAll(ctx context.Context, db *sql.DB) error {
+	if err := l.begin(ctx); err != nil {
+		return err
+	}
+	defer func() { <-l.turn }()
+	if err := l.connect(ctx, db); err != nil {
+		return err
+	}
+	return l.syncIf(func() bool { return true })
 }
 
 // end is for who changed it.
@@ -192,8 +255,6 @@ func (l *writeAhead) stop() error {
 	l.turn <- struct{}{}
 	defer func() { <-l.turn }()
 	err := l.sync()
-	if l.soon != nil {
-		l.soon.Close()
-	}
+	l.disconnect()
 	return err
 }

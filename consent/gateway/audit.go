@@ -357,7 +357,7 @@ func (g *Gateway) serveAudit(w http.ResponseWriter, r *http.Request, s *session)
 	}
 	text, err := d.MarshalJSON()
 	if err == nil {
-		err = g.db.Sync() // what she saw is not gone later
+		err = g.db.Sync(r.Context()) // what she saw is not gone later
 	}
 	if err != nil {
 		return unavailable(err)
@@ -519,33 +519,53 @@ func CheckAudit(ctx context.Context, db *database.DB) (summary AuditSummary, err
 }
 
 // ReadLog goes through all entries of the log, those of an account together and in
-// order, and ends with the first error of each. It does not check them.
+// order, and ends with the first error of each. It does not check them. Whatever
+// each takes its time for, the database goes on meanwhile.
 func ReadLog(ctx context.Context, db *database.DB, each func(account common.Address, e consent.AuditEntry) error) error {
 	return readLog(ctx, db, func(account common.Address, _ common.Hash, e consent.AuditEntry) error { return each(account, e) })
 }
 
+// logPage is how many entries are read at once.
+const logPage = 100
+
 func readLog(ctx context.Context, q querier, each func(account common.Address, hash common.Hash, e consent.AuditEntry) error) error {
-	entries, err := q.QueryContext(ctx, "SELECT account, number, previous, hash, event FROM gateway_log ORDER BY account, number")
-	if err != nil {
-		return err
+	type row struct {
+		account, previous, hash, text []byte
+		number                        uint64
 	}
-	defer entries.Close()
-	for entries.Next() {
-		var of, previous, hash, text []byte
-		var e consent.AuditEntry
-		if err := entries.Scan(&of, &e.Number, &previous, &hash, &text); err != nil {
+	last, page := row{account: []byte{}}, []row(nil)
+	for {
+		page = page[:0]
+		kept, err := q.QueryContext(ctx, "SELECT account, number, previous, hash, event FROM gateway_log WHERE (account, number) > ($1, $2) ORDER BY account, number LIMIT $3",
+			last.account, int64(last.number), logPage)
+		if err != nil {
 			return err
 		}
-		account := common.BytesToAddress(of)
-		e.Previous = common.BytesToHash(previous)
-		if e.Event, err = unpack(text); err != nil {
-			return altered(account, e.Number)
+		defer kept.Close()
+		for kept.Next() {
+			if err := kept.Scan(&last.account, &last.number, &last.previous, &last.hash, &last.text); err != nil {
+				return err
+			}
+			page = append(page, last)
+			last = row{account: last.account, number: last.number}
 		}
-		if err := each(account, common.BytesToHash(hash), e); err != nil {
+		if err := kept.Err(); err != nil {
 			return err
 		}
+		for _, r := range page {
+			account := common.BytesToAddress(r.account)
+			event, err := unpack(r.text)
+			if err != nil {
+				return altered(account, r.number)
+			}
+			if err := each(account, common.BytesToHash(r.hash), consent.AuditEntry{Number: r.number, Previous: common.BytesToHash(r.previous), Event: event}); err != nil {
+				return err
+			}
+		}
+		if len(page) < logPage {
+			return nil
+		}
 	}
-	return entries.Err()
 }
 
 func altered(account common.Address, number uint64) error {

@@ -390,6 +390,16 @@ func TestJournalOfManyAccounts(t *testing.T) {
 		if found, err := CheckAudit(t.Context(), w.db); err != nil || found.Accounts != 70 || found.Entries != uint64(written) {
 			t.Errorf("%+v of %d, %v", found, written, err)
 		}
+		read := 0
+		if err := ReadLog(t.Context(), w.db, func(account common.Address, e consent.AuditEntry) error {
+			read++
+			if of := fmt.Sprintf(`{"of":%d,`, account[len(account)-1]); !strings.HasPrefix(string(e.Event), of) {
+				return fmt.Errorf("%s stands in the log of %s", e.Event, account)
+			}
+			return nil
+		}); err != nil || read != written || read <= logPage {
+			t.Error(read, err)
+		}
 	})
 }
 
