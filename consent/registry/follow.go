@@ -411,20 +411,27 @@ func headersOf(ctx context.Context, r *rpc.Client, numbers []uint64) ([]*header,
 // most to last, by ranges, which end at sparse blocks.
 func (f *follower) readRange(ctx context.Context, r *rpc.Client, c *change, from, last uint64) error {
 	var (
-		to   uint64
-		logs []types.Log
+		to     uint64
+		before []*header
+		logs   []types.Log
 	)
 	for again := true; again; {
 		to = min(from+f.size-1, last)
 		if whole := to - to%sparse; whole >= from {
 			to = whole
 		}
-		err := r.CallContext(ctx, &logs, "eth_getLogs", f.client.filter(from, to))
+		var err error
+		if before, err = headersOf(ctx, r, []uint64{to}); err != nil {
+			return err
+		}
+		err = r.CallContext(ctx, &logs, "eth_getLogs", f.client.filter(from, to))
 		if again = f.refused(ctx, to-from+1, err) && ctx.Err() == nil; err != nil && !again {
 			return err
 		}
 	}
-	// Where the logs are from is looked up after them, with where they begin and end.
+	// Where the logs are from is looked up after them, with where they begin and end;
+	// and where they end before them as well, or they could be of a chain that had
+	// none where the one that is there now has some.
 	numbers := []uint64{to}
 	if !c.base.empty {
 		numbers = append(numbers, c.base.Number)
@@ -444,7 +451,7 @@ func (f *follower) readRange(ctx context.Context, r *rpc.Client, c *change, from
 	}
 	blocks := make(map[uint64]*header, len(numbers))
 	for i, h := range headers {
-		if h == nil || i == 1 && !c.base.empty && h.Hash != c.base.Hash {
+		if h == nil || i == 0 && (before[0] == nil || h.Hash != before[0].Hash) || i == 1 && !c.base.empty && h.Hash != c.base.Hash {
 			return errMoved
 		}
 		blocks[numbers[i]] = h

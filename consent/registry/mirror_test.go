@@ -257,6 +257,45 @@ func TestMirrorIsTheLedger(t *testing.T) {
 	})
 }
 
+// TestMirrorReorgWhileRead: wherever a deep reorganisation comes while blocks are
+// read in ranges, what the new chain has is not taken for absent because the old
+// one had it not.
+func TestMirrorReorgWhileRead(t *testing.T) {
+	revocation := consent.Revocation(filler("secret", 0))
+	key := "revokedAt" + revocation.Hex()
+	reorganised := 0
+	for call := 1; call <= 12; call++ {
+		l := newLedger()
+		l.mineEmpty(10)
+		m := copyOf(t, l.network(1))
+		catchUp(t, m)
+		l.mineEmpty(200)
+		l.set(func(l *ledger) {
+			l.calls, l.when, l.then = 0, call, func() {
+				reorganised++
+				l.drop(190)
+				l.mine(revealing(t, 0))
+				l.mineEmpty(200)
+			}
+		})
+		_ = m.CatchUp(limited(t))
+		l.set(func(l *ledger) { l.when = 0 })
+		for range 2 {
+			state := stateOf(t, m, needs(1))
+			if l.above(state.BlockHash, 0)[key] != 0 && state.Revoked[revocation] == 0 {
+				t.Errorf("reorganised before call %d: at block %d the revocation is missing", call, state.Block)
+			}
+			catchUp(t, m)
+		}
+		if state := stateOf(t, m, needs(1)); (state.Revoked[revocation] == 0) != (l.above(state.BlockHash, 0)[key] == 0) {
+			t.Errorf("reorganised before call %d: at the head the revocation is missing", call)
+		}
+	}
+	if reorganised < 4 {
+		t.Errorf("reorganised %d times", reorganised)
+	}
+}
+
 // TestMirrorFollows is on the embedded chain.
 func TestMirrorFollows(t *testing.T) {
 	t.Parallel()
