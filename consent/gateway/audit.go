@@ -529,36 +529,18 @@ func ReadLog(ctx context.Context, db *database.DB, each func(account common.Addr
 const logPage = 100
 
 func readLog(ctx context.Context, q querier, each func(account common.Address, hash common.Hash, e consent.AuditEntry) error) error {
-	type row struct {
-		account, previous, hash, text []byte
-		number                        uint64
-	}
-	last, page := row{account: []byte{}}, []row(nil)
-	for {
-		page = page[:0]
-		kept, err := q.QueryContext(ctx, "SELECT account, number, previous, hash, event FROM gateway_log WHERE (account, number) > ($1, $2) ORDER BY account, number LIMIT $3",
-			last.account, int64(last.number), logPage)
+	for last := (logRow{account: []byte{}}); ; {
+		page, err := pageOfLog(ctx, q, last)
 		if err != nil {
 			return err
 		}
-		defer kept.Close()
-		for kept.Next() {
-			if err := kept.Scan(&last.account, &last.number, &last.previous, &last.hash, &last.text); err != nil {
-				return err
-			}
-			page = append(page, last)
-			last = row{account: last.account, number: last.number}
-		}
-		if err := kept.Err(); err != nil {
-			return err
-		}
-		for _, r := range page {
-			account := common.BytesToAddress(r.account)
-			event, err := unpack(r.text)
+		for _, last = range page {
+			account := common.BytesToAddress(last.account)
+			event, err := unpack(last.text)
 			if err != nil {
-				return altered(account, r.number)
+				return altered(account, last.number)
 			}
-			if err := each(account, common.BytesToHash(r.hash), consent.AuditEntry{Number: r.number, Previous: common.BytesToHash(r.previous), Event: event}); err != nil {
+			if err := each(account, common.BytesToHash(last.hash), consent.AuditEntry{Number: last.number, Previous: common.BytesToHash(last.previous), Event: event}); err != nil {
 				return err
 			}
 		}
@@ -566,6 +548,29 @@ func readLog(ctx context.Context, q querier, each func(account common.Address, h
 			return nil
 		}
 	}
+}
+
+type logRow struct {
+	account, previous, hash, text []byte
+	number                        uint64
+}
+
+// pageOfLog gives the entries after one.
+func pageOfLog(ctx context.Context, q querier, after logRow) (page []logRow, err error) {
+	kept, err := q.QueryContext(ctx, "SELECT account, number, previous, hash, event FROM gateway_log WHERE (account, number) > ($1, $2) ORDER BY account, number LIMIT $3",
+		after.account, int64(after.number), logPage)
+	if err != nil {
+		return nil, err
+	}
+	defer kept.Close()
+	for kept.Next() {
+		var r logRow
+		if err := kept.Scan(&r.account, &r.number, &r.previous, &r.hash, &r.text); err != nil {
+			return nil, err
+		}
+		page = append(page, r)
+	}
+	return page, kept.Err()
 }
 
 func altered(account common.Address, number uint64) error {
