@@ -10,11 +10,15 @@ import (
 	"time"
 )
 
-// writeAhead has SQLite's write-ahead log moved into the database's file while
-// changes go on. SQLite itself does so within a commit, whenever the log has
-// grown to a size, and whoever writes waits for it. Here they wait for the rest
-// alone that came while most was moved: SQLite begins the log anew once there is
-// none (https://sqlite.org/wal.html, section 6).
+// writeAhead looks after SQLite's write-ahead log, and after whose turn it is to
+// write.
+//
+// It has the log moved into the database's file while changes go on. SQLite itself
+// does so within a commit, whenever the log has grown to a size, and whoever writes
+// waits for it. Here they wait for the rest alone that came while most was moved:
+// SQLite begins the log anew once there is none (https://sqlite.org/wal.html,
+// section 6). And it syncs what ChangeSoon wrote, which SQLite does not on a
+// connection with synchronous NORMAL (https://sqlite.org/pragma.html#pragma_synchronous).
 type writeAhead struct {
 	turn chan struct{} // held by whoever changes the database
 
@@ -61,7 +65,7 @@ func newWriteAhead(file string) *writeAhead {
 	return &writeAhead{turn: make(chan struct{}, 1), flushing: make(chan struct{}, 1), file: file, flush: (*os.File).Sync}
 }
 
-var errClosed = errors.New("it is closed")
+var errClosed = errors.New("the database is closed")
 
 // begin waits until nobody in this process changes the database.
 func (l *writeAhead) begin(ctx context.Context) error {
@@ -77,7 +81,7 @@ func (l *writeAhead) begin(ctx context.Context) error {
 	}
 	l.mu.Unlock()
 	if late && err == nil {
-		err = l.sync()
+		err = l.sync(false)
 	}
 	if err != nil {
 		<-l.turn
@@ -115,14 +119,14 @@ func (l *writeAhead) disconnect() {
 	if l.soon == nil {
 		return
 	}
-	_ = l.soon.Raw(func(any) error { return driver.ErrBadConn })
-	l.soon = nil
 	if l.log != nil {
 		l.flushing <- struct{}{}
 		l.log.Close()
 		l.log = nil
 		<-l.flushing
 	}
+	_ = l.soon.Raw(func(any) error { return driver.ErrBadConn })
+	l.soon = nil
 }
 
 // beginSoon begins a transaction of ChangeSoon.
@@ -132,7 +136,7 @@ func (l *writeAhead) beginSoon(ctx context.Context, db *sql.DB) (*sql.Tx, error)
 	}
 	tx, err := l.soon.BeginTx(ctx, nil)
 	if err != nil && ctx.Err() == nil { // whatever it is, the next one has another connection
-		if err := l.sync(); err != nil {
+		if err := l.sync(false); err != nil {
 			return nil, err
 		}
 		l.disconnect()
@@ -164,21 +168,18 @@ func (l *writeAhead) syncLater() {
 		l.mu.Lock()
 		l.pending = false
 		l.mu.Unlock()
-		_ = l.sync()
+		_ = l.sync(false)
 	})
 }
 
-// sync makes durable what this process wrote.
-func (l *writeAhead) sync() error { return l.syncIf(func() bool { return !l.unsynced.IsZero() }) }
-
-// syncIf makes durable what is in the log, if so. Where it fails, all changes fail
-// from then on: the system may have dropped what it could not write, and would not
-// say so again.
-func (l *writeAhead) syncIf(wanted func() bool) error {
+// sync makes durable what is in the log, if this process wrote something that is
+// not, or always. Where it fails, all changes fail from then on: the system may have
+// dropped what it could not write, and would not say so again.
+func (l *writeAhead) sync(always bool) error {
 	l.flushing <- struct{}{}
 	defer func() { <-l.flushing }()
 	l.mu.Lock()
-	if l.broken != nil || !wanted() {
+	if l.broken != nil || l.unsynced.IsZero() && !always {
 		defer l.mu.Unlock()
 		return l.broken
 	}
@@ -203,7 +204,7 @@ func (l *writeAhead) syncAll(ctx context.Context, db *sql.DB) error {
 	if err := l.connect(ctx, db); err != nil {
 		return err
 	}
-	return l.syncIf(func() bool { return true })
+	return l.sync(true)
 }
 
 // end is for who changed it.
@@ -254,7 +255,7 @@ func (l *writeAhead) stop() error {
 	l.moving.Wait()
 	l.turn <- struct{}{}
 	defer func() { <-l.turn }()
-	err := l.sync()
+	err := l.sync(false)
 	l.disconnect()
 	return err
 }
