@@ -18,3 +18,6 @@ func (l *Limits) Forget() { l.forget() }
 
 // Schema leads from nothing to the tables.
 var Schema = schema
+
+// MaxBody is the most bytes of a body that is no letter.
+const MaxBody = maxBody
