@@ -272,7 +272,9 @@ func TestSoonGoesOn(t *testing.T) {
 		t.Error(err)
 	}
 	// As when no more files can be opened.
-	db.log.disconnect()
+	if err := db.log.disconnect(); err != nil {
+		t.Fatal(err)
+	}
 	file := db.log.file
 	db.log.file = file + "s"
 	if err := add(t.Context(), db.ChangeSoon); !errors.Is(err, ErrNotWritable) {

@@ -108,17 +108,18 @@ func (l *writeAhead) connect(ctx context.Context, db *sql.DB) error {
 		l.log, err = os.OpenFile(l.file, os.O_RDWR, 0)
 	}
 	if err != nil {
-		l.disconnect()
+		err = errors.Join(err, l.disconnect())
 	}
 	return err
 }
 
 // disconnect ends the connection of ChangeSoon, which must not come among those
-// that sync.
-func (l *writeAhead) disconnect() {
+// that sync, once what it wrote is durable.
+func (l *writeAhead) disconnect() error {
 	if l.soon == nil {
-		return
+		return nil
 	}
+	err := l.sync(false)
 	if l.log != nil {
 		l.flushing <- struct{}{}
 		l.log.Close()
@@ -127,6 +128,7 @@ func (l *writeAhead) disconnect() {
 	}
 	_ = l.soon.Raw(func(any) error { return driver.ErrBadConn })
 	l.soon = nil
+	return err
 }
 
 // beginSoon begins a transaction of ChangeSoon.
@@ -136,10 +138,7 @@ func (l *writeAhead) beginSoon(ctx context.Context, db *sql.DB) (*sql.Tx, error)
 	}
 	tx, err := l.soon.BeginTx(ctx, nil)
 	if err != nil && ctx.Err() == nil { // whatever it is, the next one has another connection
-		if err := l.sync(false); err != nil {
-			return nil, err
-		}
-		l.disconnect()
+		err = errors.Join(err, l.disconnect())
 	}
 	return tx, err
 }
@@ -255,7 +254,5 @@ func (l *writeAhead) stop() error {
 	l.moving.Wait()
 	l.turn <- struct{}{}
 	defer func() { <-l.turn }()
-	err := l.sync(false)
-	l.disconnect()
-	return err
+	return l.disconnect()
 }
